@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+#
+# Diosix: one makefile, nothing to configure. `make help` lists what it does.
+
+.DEFAULT_GOAL := all
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VERSION := 0.1.0
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/diosix
+PYTHON ?= /usr/bin/python3
+CROSS ?= riscv64-unknown-elf-
+CC := $(CROSS)gcc
+OBJCOPY := $(CROSS)objcopy
+SIZE := $(CROSS)size
+# Debian's bare-metal linker has no -pie; its Linux one links the same objects position-independent.
+LD := riscv64-linux-gnu-ld
+LIBFDT_SRC ?= $(CACHE)/libfdt
+DEBUG ?= 0
+BUILD := build$(if $(filter 1,$(DEBUG)),/debug)
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wconversion -Wsign-conversion -Wcast-qual \
+  -Wcast-align=strict -Wstrict-prototypes -Wmissing-prototypes -Wredundant-decls -Wwrite-strings -Wformat=2 \
+  -Wimplicit-fallthrough -Wswitch-enum
+GCC_WARNINGS := -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wimplicit-fallthrough=5
+LANGUAGE := -std=gnu2x -ffreestanding -fno-common -fno-strict-aliasing
+DEFINES := -DDIOSIX_VERSION='"$(VERSION)"' -DDIOSIX_DEBUG=$(DEBUG)
+
+# --- sources -------------------------------------------------------------------------------------------------
+LIBFDT_FILES := fdt.c fdt_ro.c fdt_sw.c fdt_rw.c fdt_wip.c fdt_strerror.c fdt_check.c fdt_addresses.c
+PORTABLE := $(sort $(wildcard src/boot/*.c)  $(wildcard src/core/*.c src/lib/*.c src/isolation/*.c src/trap/*.c src/sbi/*.c src/device/*.c \
+  src/driver/*.c src/dt/*.c src/manifest/*.c src/control/*.c src/monitor/*.c))
+ARCH_C := $(sort $(filter-out src/arch/riscv/offsets.c,$(wildcard src/arch/riscv/*.c)))
+ARCH_S := $(sort $(wildcard src/arch/riscv/*.S))
+HYPERVISOR := $(PORTABLE) $(ARCH_C) src/main.c
+
+.PHONY: all help clean check format unit unit-64 unit-32 coverage test test-quick test-all run image setup guests ci
+all: $(BUILD)/rv64/diosix.elf $(BUILD)/rv32/diosix.elf ## build the hypervisor for both word sizes
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+	@echo
+	@echo "Variables: XLEN=64 SMP=4 MEM=1G MANIFEST=file.dts KERNEL= INITRD= APPEND= QEMU= DEBUG=1 LIBFDT_SRC="
+
+$(LIBFDT_SRC)/libfdt.h:
+	scripts/fetch-libfdt "$(LIBFDT_SRC)"
+
+# --- the hypervisor, once per word size ------------------------------------------------------------------------
+# -misa-spec=2.2 lets GCC 12 accept CSR instructions without _zicsr, whose multilib it doesn't have.
+FLAGS_rv64 := -march=rv64imac -mabi=lp64 -misa-spec=2.2
+FLAGS_rv32 := -march=rv32imac -mabi=ilp32 -misa-spec=2.2
+LDFLAGS_rv64 := -m elf64lriscv
+LDFLAGS_rv32 := -m elf32lriscv
+TARGET_FLAGS := -mcmodel=medany -mno-save-restore -fno-pic -O2 -g -fno-omit-frame-pointer -fstack-usage \
+  -ffunction-sections -fdata-sections -Wframe-larger-than=1024 -fno-stack-protector
+
+# $(1): rv64 or rv32
+define hypervisor_rules
+$(BUILD)/$(1)/libfdt/%.o: $(LIBFDT_SRC)/libfdt.h
+	@mkdir -p $$(@D)
+	@echo '  CC   $$@'
+	@$(CC) $(FLAGS_$(1)) $(LANGUAGE) $(TARGET_FLAGS) -w -Isrc/lib/include -I$(LIBFDT_SRC) -c $(LIBFDT_SRC)/$$*.c -o $$@
+
+$(BUILD)/$(1)/%.o: %.c $(LIBFDT_SRC)/libfdt.h $(BUILD)/$(1)/offsets.h
+	@mkdir -p $$(@D)
+	@echo '  CC   $$@'
+	@$(CC) $(FLAGS_$(1)) $(LANGUAGE) $(TARGET_FLAGS) $(WARNINGS) $(GCC_WARNINGS) $(DEFINES) -MMD -MP \
+	  -Isrc -Iinclude -isystem src/lib/include -isystem $(LIBFDT_SRC) -c $$< -o $$@
+
+$(BUILD)/$(1)/%.o: %.S $(BUILD)/$(1)/offsets.h
+	@mkdir -p $$(@D)
+	@echo '  AS   $$@'
+	@$(CC) $$(FLAGS_$(1)) -g -MMD -MP -Isrc -I$(BUILD)/$(1) -c $$< -o $$@
+
+# Offsets of C structures for the assembly, computed by the compiler.
+$(BUILD)/$(1)/offsets.h: src/arch/riscv/offsets.c src/arch/arch.h src/arch/pmp.h
+	@mkdir -p $$(@D)
+	@echo '  CC   $$@'
+	@$(CC) $(FLAGS_$(1)) $(LANGUAGE) -Isrc -Iinclude -S $$< -o - | sed -n 's/^@@ \([A-Z0-9_]*\) \([0-9]*\)$$$$/#define \1 \2/p' > $$@
+
+OBJECTS_$(1) := $(HYPERVISOR:%.c=$(BUILD)/$(1)/%.o) $(ARCH_S:%.S=$(BUILD)/$(1)/%.o) \
+  $(LIBFDT_FILES:%.c=$(BUILD)/$(1)/libfdt/%.o)
+$(BUILD)/$(1)/diosix.elf: $$(OBJECTS_$(1)) src/arch/riscv/diosix.ld
+	@echo '  LD   $$@'
+	@$(LD) $(LDFLAGS_$(1)) -pie --no-dynamic-linker -z max-page-size=4096 --gc-sections --build-id=none \
+	  -T src/arch/riscv/diosix.ld $$(OBJECTS_$(1)) -o $$@
+	@! riscv64-linux-gnu-readelf -r $$@ | grep -E 'R_RISCV_' | grep -v R_RISCV_RELATIVE || \
+	  { echo "unexpected relocation type in $$@"; exit 1; }
+-include $$(OBJECTS_$(1):.o=.d)
+endef
+$(eval $(call hypervisor_rules,rv64))
+$(eval $(call hypervisor_rules,rv32))
+
+# --- unit tests: the portable sources, natively, under sanitizers, at both widths -------------------------------
+UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_SUPPORT := $(sort $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
+# The freestanding string functions would collide with libc's: natively libc's are used, and ours are renamed in their test.
+NATIVE_PORTABLE := $(filter-out src/lib/string.c src/lib/builtins.c src/core/panic.c,$(PORTABLE))
+UNIT_CC ?= gcc
+UNIT_FLAGS := -std=gnu2x -fno-common -fno-strict-aliasing -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+  -fno-sanitize-recover=all $(WARNINGS) $(DEFINES) $(COVERAGE_FLAGS)
+
+# $(1): 64 or 32
+define unit_rules
+$(BUILD)/unit$(1)/libfdt/%.o: $(LIBFDT_SRC)/libfdt.h
+	@mkdir -p $$(@D)
+	@$(UNIT_CC) -m$(1) -g -O1 -w -fsanitize=address,undefined -I$(LIBFDT_SRC) -c $(LIBFDT_SRC)/$$*.c -o $$@
+$(BUILD)/unit$(1)/%.o: %.c $(LIBFDT_SRC)/libfdt.h
+	@mkdir -p $$(@D)
+	@echo '  CC   $$@'
+	@$(UNIT_CC) -m$(1) $(UNIT_FLAGS) -MMD -MP -Isrc -Iinclude -isystem $(LIBFDT_SRC) -c $$< -o $$@
+NATIVE_$(1) := $(NATIVE_PORTABLE:%.c=$(BUILD)/unit$(1)/%.o) $(UNIT_SUPPORT:%.c=$(BUILD)/unit$(1)/%.o) \
+  $(LIBFDT_FILES:%.c=$(BUILD)/unit$(1)/libfdt/%.o)
+$(BUILD)/unit$(1)/native.a: $$(NATIVE_$(1))
+	@rm -f $$@ && ar rcs $$@ $$^
+$(BUILD)/unit$(1)/test_%: $(BUILD)/unit$(1)/tests/unit/test_%.o $(BUILD)/unit$(1)/native.a
+	@echo '  LD   $$@'
+	@$(UNIT_CC) -m$(1) $(UNIT_FLAGS) $$^ -l:libcmocka.so.0 -o $$@
+unit-$(1): $(UNIT_TESTS:tests/unit/%.c=$(BUILD)/unit$(1)/%)
+-include $$(NATIVE_$(1):.o=.d) $(UNIT_TESTS:%.c=$(BUILD)/unit$(1)/%.d)
+endef
+CMOCKA_SRC ?= $(CACHE)/cmocka
+
+# Floating-point and vector save code is assembled for harts that have them; nothing else is.
+$(BUILD)/rv64/src/arch/riscv/fp.o: FLAGS_rv64 := -march=rv64imafdc -mabi=lp64 -misa-spec=2.2
+$(BUILD)/rv32/src/arch/riscv/fp.o: FLAGS_rv32 := -march=rv32imafdc -mabi=ilp32 -misa-spec=2.2
+$(BUILD)/rv64/src/arch/riscv/vector.o: FLAGS_rv64 := -march=rv64gcv -mabi=lp64
+$(BUILD)/rv32/src/arch/riscv/vector.o: FLAGS_rv32 := -march=rv32gcv -mabi=ilp32
+
+clean: ## remove everything that was built here (not the cache of downloads)
+	rm -rf build

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The steps of boot, in the order that main.c takes them. All run on the boot hart unless they say otherwise; those
+ * that cannot succeed say why and halt the machine.
+ */
+#ifndef BOOT_BOOT_H
+#define BOOT_BOOT_H
+
+#include "control/launch.h"
+#include "core/hart.h"
+#include "core/machine.h"
+
+/* From the command line in /chosen. */
+struct boot_options {
+    enum isolation_wish isolation;
+    bool halt_when_idle; /* on-idle=halt: stay up when no capsule is left */
+};
+
+extern struct machine boot_machine;
+extern struct hart boot_hart;
+
+/* boot/home.c: from entry.S while the image is still where the loader put it. Returns where it shall live: the top of
+ * RAM, clear of everything that is needed still; or image_start if there is no better place. */
+unsigned long boot_choose_home(const void *tree, unsigned long image_start, unsigned long image_end);
+
+/* boot/inventory.c: finds the console, reads the host's tree into boot_machine. */
+void boot_read_tree(const void *tree);
+/* Moves tree and manifest to the top of RAM and sets up the machine's memory. old_image: where the image came from;
+ * it stays reserved if harts may still be there. Returns the manifest's blob, length 0 if there is none. */
+struct blob boot_take_memory(const void *tree, struct range image, struct range old_image, bool old_image_free);
+
+/* boot/harts.c: makes struct hart for each usable hart and calls them. all_here: whether all of them came. */
+bool boot_wait_for_harts(uint32_t others);
+void boot_start_harts(struct range image);
+/* Lets the harts that wait in boot_secondary run guests; the boot hart goes too, and does not return. */
+_Noreturn void boot_run(void);
+/* From entry.S, on every other hart's own stack. */
+_Noreturn void boot_secondary(struct hart *hart);
+
+/* boot/options.c: isolation=, loglevel=, on-idle=; unknown words are reported and ignored. */
+struct boot_options boot_parse_options(const char *arguments);
+
+/* boot/capsules.c: creates and starts what the manifest describes, each capsule by itself; at least one must come out. */
+void boot_create_capsules(struct blob manifest, const struct boot_options *options);
+/* Seeds the generator of guests' rng-seeds from the tree and Zkr. */
+void boot_seed(void);
+
+/* boot/power.c */
+void boot_power_init(const struct boot_options *options);
+_Noreturn void boot_power_off(void);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the machine is, and where its tree, the manifest and free memory lie.
+ */
+#include "boot/boot.h"
+
+#include <string.h>
+
+#include "boot/map.h"
+#include "core/log.h"
+#include "core/panic.h"
+#include "core/tree.h"
+#include "dt/host_tree.h"
+#include "manifest/manifest.h"
+#include "monitor/terminal.h"
+
+struct machine boot_machine;
+
+/* If the tree can't even name a console, its error would go unseen: then, and only to print that one line before
+ * halting, these well-known places are tried (QEMU's virt; SiFive's parts). */
+static const struct machine_uart last_resorts[] = {
+    { .kind = MACHINE_UART_NS16550, .base = 0x10000000, .reg_io_width = 1 },
+};
+
+static void find_console(const void *tree)
+{
+    struct machine_uart uart = { .kind = MACHINE_UART_NONE };
+    if (host_tree_console(tree, HOST_TREE_LIMIT, &uart)) {
+        terminal_early(&uart);
+    } else if (!tree_check(tree, HOST_TREE_LIMIT)) {
+        terminal_early(&last_resorts[0]);
+    }
+}
+
+void boot_read_tree(const void *tree)
+{
+    struct refusal refusal;
+    find_console(tree);
+    if (host_tree_read(tree, HOST_TREE_LIMIT, &boot_machine, &refusal) != DX_OK) {
+        halt_machine("Host device tree at 0x%lx refused: %s (%s; %s)", (unsigned long)(uintptr_t)tree, refusal.text,
+                     error_cause(refusal.error), error_cure(refusal.error));
+    }
+}
+
+static struct memory map;
+
+/* Moves length bytes to the top of what is free; leaves them where they are if they don't fit elsewhere. */
+static struct range move_up(struct range from)
+{
+    struct range to;
+    if (from.size == 0 || !memory_map_take(&map, from.size, PAGE_SIZE, true, &to)) {
+        return from;
+    }
+    memcpy((void *)(uintptr_t)to.base, (const void *)(uintptr_t)from.base, (size_t)from.size);
+    return (struct range){ to.base, from.size };
+}
+
+static void find_free_memory(struct range image, struct range tree, struct range manifest)
+{
+    boot_map_ram(&map);
+    memory_map_carve(&map, image);
+    memory_map_carve(&map, tree);
+    memory_map_carve(&map, manifest);
+}
+
+/* The manifest inside the image (make image MANIFEST=): between these two symbols of diosix.ld. */
+extern const uint8_t manifest_start[], manifest_end[];
+
+static struct range embedded_manifest(void)
+{
+    return (struct range){ (uintptr_t)manifest_start, (uint64_t)(manifest_end - manifest_start) };
+}
+
+static bool initrd_in_ram(void)
+{
+    for (size_t n = 0; n < boot_machine.bank_count; n++) {
+        if (range_holds_range(boot_machine.banks[n], boot_machine.initrd)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct blob boot_take_memory(const void *tree, struct range image, struct range old_image, bool old_image_free)
+{
+    struct range old_tree = { (uintptr_t)tree, host_tree_size(tree, HOST_TREE_LIMIT) };
+    struct range manifest = boot_machine.initrd;
+    if (manifest.size != 0 && !initrd_in_ram()) {
+        log_alert("The initrd at 0x%llx is not in RAM: ignored", (unsigned long long)manifest.base);
+        manifest.size = 0;
+    }
+    find_free_memory(image, old_tree, manifest);
+    memory_map_carve(&map, old_image);
+    struct range new_tree = move_up(old_tree);
+    struct range new_manifest = move_up(manifest);
+    find_free_memory(image, new_tree, new_manifest);
+    if (!old_image_free) {
+        memory_map_carve(&map, old_image);
+    }
+    log_info("Available physical RAM: %llu MiB, physical CPU cores: %u",
+             (unsigned long long)(memory_map_free_bytes(&map) / MIB), (unsigned)boot_machine.hart_count);
+    memory_init(&map);
+    if (new_manifest.size == 0) {
+        new_manifest = embedded_manifest();
+    }
+    return (struct blob){ (const uint8_t *)(uintptr_t)new_manifest.base, (size_t)new_manifest.size };
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The machine's RAM as a free map: all banks less what the tree reserves.
+ */
+#ifndef BOOT_MAP_H
+#define BOOT_MAP_H
+
+#include "core/memory.h"
+
+void boot_map_ram(struct memory *memory);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From a capsule's configuration to a capsule: takes all its memory, makes its vCPUs, devices and isolation, and plans what
+ * its RAM holds at start.
+ */
+#ifndef CONTROL_LAUNCH_H
+#define CONTROL_LAUNCH_H
+
+#include "core/capsule.h"
+#include "core/machine.h"
+#include "core/refusal.h"
+
+/* What every guest is told of the machine; set once at boot. */
+struct launch_host {
+    const struct machine *machine;
+    const char *isa;       /* host ISA string that all usable harts share */
+    const char *mmu_type;
+    const struct hart_features *features; /* what all usable harts have */
+};
+void launch_init(const struct launch_host *host);
+
+/* Makes a capsule and appends it to the list of capsules, in state LOADED. On a refusal nothing is left behind. Logs
+ * "Created capsule". */
+[[nodiscard]] enum dx_error capsule_create(const struct capsule_config *config, struct capsule **result,
+                                           struct refusal *refusal);
+
+/* Mixes entropy into what guests' rng-seeds are made from. */
+void launch_seed(const uint8_t *bytes, size_t length);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Harts: their interrupts, their timer, their clock.
+ */
+#include "core/hart.h"
+
+struct hart *harts[MACHINE_HARTS_MAX];
+uint32_t hart_count;
+struct hart_ops hart_ops;
+
+uint64_t clock_now(void)
+{
+    return hart_ops.time != NULL ? hart_ops.time() : arch_time();
+}
+
+void hart_ring(struct hart *hart)
+{
+    arch_fence_memory();
+    hart_ops.ring(hart);
+}
+
+void hart_program_timer(struct hart *hart)
+{
+    uint64_t next = timer_heap_next(&hart->timers);
+    if (next != hart->timer_programmed) {
+        hart->timer_programmed = next;
+        hart_ops.timer_set(hart, next);
+        arch_hart_interrupt_enable(BIT(IRQ_M_TIMER), next != TIMER_NEVER);
+    }
+}
+
+static void serve_timer(struct hart *hart)
+{
+    uint64_t next = timer_heap_run(&hart->timers, clock_now());
+    hart->timer_programmed = next;
+    hart_ops.timer_set(hart, next);
+    arch_hart_interrupt_enable(BIT(IRQ_M_TIMER), next != TIMER_NEVER);
+}
+
+/* A ring only says "look": what to look at lies in memory and is read after the ring is cleared. */
+static void serve_ring(struct hart *hart)
+{
+    hart_ops.ring_clear(hart);
+    arch_fence_memory();
+    unsigned requests = atomic_exchange(&hart->requests, 0);
+    if ((requests & HART_HALT) != 0) {
+        arch_hart_halt();
+    }
+    if ((requests & HART_RESCHEDULE) != 0) {
+        hart->reschedule = true;
+    }
+}
+
+void hart_serve(struct hart *hart)
+{
+    unsigned long pending = arch_hart_pending();
+    if ((pending & BIT(IRQ_M_SOFT)) != 0) {
+        serve_ring(hart);
+    }
+    if ((pending & BIT(IRQ_M_TIMER)) != 0) {
+        serve_timer(hart);
+    }
+    if ((pending & BIT(IRQ_M_EXTERNAL)) != 0 && hart_ops.external != NULL) {
+        hart_ops.external();
+    }
+}
+
+void hart_halt_others(void)
+{
+    for (uint32_t n = 0; n < hart_count; n++) {
+        if (harts[n] != hart_this() && atomic_load(&harts[n]->online)) {
+            atomic_fetch_or(&harts[n]->requests, HART_HALT);
+            hart_ring(harts[n]);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A virtual CPU: its architectural context, where it stands with the scheduler, and what other harts want of it.
+ */
+#ifndef CORE_VCPU_H
+#define CORE_VCPU_H
+
+#include <stdatomic.h>
+
+#include "arch/arch.h"
+#include "core/timer.h"
+
+struct capsule;
+struct hart;
+
+/* Events in vcpu->pending, set by any hart, folded in by the hart that runs the vCPU on its way to the guest. */
+enum vcpu_event {
+    EVENT_IPI = 1 << 0,      /* raise the software interrupt */
+    EVENT_TIMER = 1 << 1,    /* its deadline may have passed */
+    EVENT_EXTERNAL = 1 << 2, /* vcpu->external changed */
+    EVENT_FENCE_VMA = 1 << 3,
+    EVENT_FENCE_I = 1 << 4,
+    EVENT_UNBLOCK = 1 << 5,  /* a request that it blocks on has completed */
+};
+
+/* Where a vCPU stands with the scheduler. Only the transitions of core/scheduler.c. */
+enum vcpu_run {
+    RUN_OFF,     /* not to be run: HSM-stopped, or its capsule is not running */
+    RUN_QUEUED,  /* runnable, in the run queue */
+    RUN_LOADED,  /* on a hart (vcpu->hart) */
+    RUN_WAITING, /* asleep until an event: WFI or HSM suspend */
+    RUN_BLOCKED, /* until a request of its own completes (remote fence, console room) */
+};
+
+struct vcpu {
+    struct arch_context context; /* must be first: trap.S finds the vCPU by it */
+    struct capsule *capsule;
+    uint32_t id;                  /* 0 … n−1 in its capsule: the guest's hart id */
+    atomic_uint run;              /* enum vcpu_run */
+    atomic_uint pending;          /* vcpu_event bits */
+    atomic_uint external;         /* level of its external interrupt, as the interrupt controller drives it */
+    atomic_uint hsm;              /* enum sbi_hsm_state */
+    _Atomic(struct hart *) hart;  /* that has it loaded, or NULL */
+
+    /* Owned by the hart that has it loaded, or by whoever may start it while RUN_OFF: */
+    enum vcpu_run leaving;        /* RUN_LOADED: stays; else what it becomes when it leaves its hart */
+    struct hart *last_hart;       /* whose registers may still hold its state; NULL after a reset */
+    uint64_t deadline;            /* guest timer without Sstc; ~0: none */
+    struct timer timer;           /* wakes it at its deadline */
+    bool external_raised;         /* as last folded into the hart */
+    struct {
+        bool resumes;             /* non-retentive suspend: restart at entry when woken */
+        unsigned long entry, argument;
+    } suspend;
+
+    /* Remote fences: who waits for this vCPU, and for how many this one waits. */
+    atomic_uint fence_waiters;    /* bit n: vCPU n of the capsule */
+    atomic_uint fences_outstanding;
+
+    struct vcpu *queue_next, *queue_back; /* the run queue's lock guards them */
+};
+
+static_assert(offsetof(struct vcpu, context) == 0, "trap.S");
+
+/* Sets events and makes sure that they are seen soon: rings the hart that runs the vCPU, or wakes it. Any hart, any
+ * lock of a device held. */
+void vcpu_post(struct vcpu *vcpu, unsigned events);
+/* Level of the external interrupt; called by the interrupt controller's model with its lock held. */
+void vcpu_set_external(struct vcpu *vcpu, bool level);
+/* The loaded vCPU's guest timer, in host ticks. Clears a pending timer interrupt unless it is due already. */
+void vcpu_set_timer(struct vcpu *vcpu, uint64_t deadline);
+
+/* A RUN_OFF vCPU whose hsm the caller has moved to START_PENDING: resets its context, makes it runnable, STARTED. */
+void vcpu_start(struct vcpu *vcpu, unsigned long entry, unsigned long argument);
+/* The loaded caller leaves for good (HSM stop): the caller then returns OUTCOME_STOP, and hsm becomes STOPPED when
+ * nothing of it can run any more. If it was the last one started, its capsule stops. */
+void vcpu_off(struct vcpu *vcpu);
+/* The loaded caller sleeps until an enabled interrupt is pending (HSM suspend); then OUTCOME_YIELD. Non-retentive:
+ * it goes on at entry with a0 = its id, a1 = argument, as after a start. */
+void vcpu_suspend(struct vcpu *vcpu, bool non_retentive, unsigned long entry, unsigned long argument);
+/* The loaded caller sleeps until an interrupt is pending that its sie enables (WFI); then OUTCOME_YIELD. */
+void vcpu_wait(struct vcpu *vcpu);
+/* The loaded caller sleeps until vcpu_unblock; then OUTCOME_YIELD. An unblock that came first is not lost. */
+void vcpu_block(struct vcpu *vcpu);
+void vcpu_unblock(struct vcpu *vcpu);
+
+/* For the hart that has it loaded, on its way back to the guest: folds posted events into its registers. */
+void vcpu_fold(struct vcpu *vcpu);
+/* The scheduler's: a vCPU comes onto a hart, before its context is loaded; goes off, after it was saved; and has left, when its
+ * new state is published and events that came meanwhile must be looked at. */
+void vcpu_arrive(struct vcpu *vcpu, struct hart *hart);
+void vcpu_depart(struct vcpu *vcpu, struct hart *hart);
+void vcpu_left(struct vcpu *vcpu, enum vcpu_run left);
+
+/* Whether an event that ends WFI or suspend is pending; vCPU saved, on any hart. */
+bool vcpu_must_wake(const struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ISA strings: taking them apart, and what of a hart's a capsule may be told of. Pure.
+ */
+#ifndef DT_GUEST_ISA_H
+#define DT_GUEST_ISA_H
+
+#include "lib/base.h"
+
+enum { GUEST_ISA_MAX = 512 }; /* bytes that hold whatever guest_isa can write */
+
+/* Extensions that a capsule has only if somebody provides for them. */
+struct guest_isa_options {
+    bool vector; /* vector state is switched */
+    bool sstc;   /* the guest has its own timer compare register */
+    bool cbo;    /* menvcfg lets S-mode use zicbom and zicboz */
+    bool svpbmt; /* menvcfg lets page tables say memory types */
+};
+
+/* Writes the part of a host's ISA string (lower case, as in struct machine_hart) that a capsule may use: known
+ * unprivileged extensions whose state is switched, and S-mode ones that need no help or have it by options.
+ * Single letters in the standard order, then the others in the host's, "_" before each. Extensions that aren't
+ * known, or don't fit into size bytes with the NUL, are left out; "" if host_isa is no RISC-V ISA string. */
+void guest_isa(const char *host_isa, const struct guest_isa_options *options, char *out, size_t size);
+
+/* One extension of an ISA string: length characters at name, version number left out. */
+struct isa_extension {
+    const char *name;
+    size_t length;
+};
+
+/* The position behind "rv32" or "rv64", where extensions begin; NULL if the string starts with neither. */
+const char *isa_extensions(const char *isa);
+/* Takes the next extension off *cursor; false at the end. */
+bool isa_next(const char **cursor, struct isa_extension *extension);
+
+#endif

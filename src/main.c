@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Boot, top to bottom: entry.S has brought the image to its home and calls boot_main on the boot hart.
+ */
+#include "boot/boot.h"
+#include "control/machine_parts.h"
+#include "core/log.h"
+#include "core/panic.h"
+#include "core/scheduler.h"
+#include "driver/clint.h"
+#include "driver/host_plic.h"
+#include "driver/host_rtc.h"
+#include "driver/serial.h"
+#include "monitor/terminal.h"
+
+/* diosix.ld */
+extern const char image_start[], image_end[];
+
+_Noreturn void boot_main(unsigned long hart, const void *tree, unsigned long old_image);
+
+static void on_device(uint32_t source)
+{
+    if (source == boot_machine.uart.interrupt) {
+        terminal_serve();
+    }
+}
+
+static void on_external(void)
+{
+    host_plic_serve(on_device);
+}
+
+/* The console's interrupt, on the boot hart. False: the terminal must poll. */
+static bool start_devices(void)
+{
+    if (!host_plic_init(&boot_machine, &boot_hart) || boot_machine.uart.interrupt == 0) {
+        return false;
+    }
+    hart_ops.external = on_external;
+    host_plic_enable(boot_machine.uart.interrupt);
+    arch_hart_interrupt_enable(BIT(IRQ_M_EXTERNAL), true);
+    return true;
+}
+
+static void log_isolation(void)
+{
+    const struct pmp_features *pmp = &harts[0]->features.pmp;
+    log_info("Isolation: pmp (%u entries, %llu-byte granule)", (unsigned)pmp->entries, 1ULL << pmp->granule_log);
+}
+
+_Noreturn void boot_main(unsigned long hart, const void *tree, unsigned long old_image)
+{
+    struct range image = { (uintptr_t)image_start, (uint64_t)(image_end - image_start) };
+    struct range old = { old_image, image.size };
+    boot_hart.arch.id = hart;
+    boot_read_tree(tree);
+    log_info("Welcome to diosix %s ... using device tree at 0x%lx", DIOSIX_VERSION, (unsigned long)(uintptr_t)tree);
+    struct boot_options options = boot_parse_options(boot_machine.bootargs);
+    boot_power_init(&options);
+
+    arch_hart_probe(&boot_hart.features);
+    if (!clint_init(&boot_machine, boot_hart.features.time_csr)) {
+        halt_machine("Neither a time CSR nor a CLINT's mtime: this machine has no clock");
+    }
+    bool all_here = boot_wait_for_harts((uint32_t)boot_machine.hart_count - 1);
+    struct blob manifest = boot_take_memory(tree, image, old, all_here || old.base == image.base);
+    boot_start_harts(image);
+    log_isolation();
+
+    scheduler_init(boot_machine.timebase_hz);
+    host_rtc_init(&boot_machine);
+    machine_parts_set_clock(host_rtc_now);
+    boot_seed();
+    boot_create_capsules(manifest, &options);
+    terminal_start(start_devices(), boot_machine.timebase_hz);
+    boot_run();
+}

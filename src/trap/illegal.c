@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Illegal instructions come here first, because WFI does (mstatus.TW) and, on some harts, reading the time.
+ */
+#include "core/hart.h"
+#include "trap/decode.h"
+#include "trap/emulated_csr.h"
+#include "trap/trap.h"
+
+/* WFI gives the hart away, unless something is pending already. In user mode it is the guest's to forbid. */
+static enum outcome on_wfi(struct trap *trap)
+{
+    struct vcpu *vcpu = trap->vcpu;
+    if (trap_from_user(trap)) {
+        return OUTCOME_REFLECT;
+    }
+    if ((arch_virtual_pending() & arch_virtual_enabled()) == 0) {
+        vcpu_wait(vcpu);
+        vcpu->context.pc += 4;
+        return OUTCOME_YIELD;
+    }
+    return OUTCOME_SKIP;
+}
+
+static enum outcome on_csr(struct trap *trap, const struct instruction *insn)
+{
+    struct vcpu *vcpu = trap->vcpu;
+    unsigned long value = 0;
+    if (insn->csr_writes || !arch_virtual_may_read_time(trap_from_user(trap)) ||
+        !emulated_csr_read(insn->csr, (unsigned)XLEN, clock_now(), &value)) {
+        return OUTCOME_REFLECT;
+    }
+    if (insn->rd != 0) {
+        vcpu->context.x[insn->rd] = value;
+    }
+    return OUTCOME_SKIP;
+}
+
+enum outcome trap_illegal(struct trap *trap)
+{
+    uint32_t bits = (uint32_t)trap->value;
+    if (bits == 0) { /* the hart doesn't tell which instruction it was */
+        struct trap fetch = *trap;
+        if (!guest_instruction(&fetch, &bits)) {
+            *trap = fetch;
+            return OUTCOME_REFLECT;
+        }
+        trap->value = bits;
+    }
+    struct instruction insn = decode(bits, (unsigned)XLEN);
+    if (insn.kind == INSN_WFI) {
+        return on_wfi(trap);
+    }
+    if (insn.kind == INSN_CSR) {
+        return on_csr(trap, &insn);
+    }
+    return OUTCOME_REFLECT;
+}

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+#
+# The test guests: small supervisor-mode programs that test the hypervisor from inside a capsule. Included by the
+# Makefile; `make -f tests/guest/guest.mk guests` works too. Each becomes an ELF and a flat binary.
+
+BUILD ?= build
+GUEST_CC ?= riscv64-unknown-elf-gcc
+GUEST_LD ?= riscv64-linux-gnu-ld
+GUEST_OBJCOPY ?= riscv64-unknown-elf-objcopy
+
+GUEST_FLAGS_rv64 := -march=rv64imac -mabi=lp64 -misa-spec=2.2
+GUEST_FLAGS_rv32 := -march=rv32imac -mabi=ilp32 -misa-spec=2.2
+GUEST_FPFLAGS_rv64 := -march=rv64gcv -mabi=lp64 -misa-spec=2.2
+GUEST_FPFLAGS_rv32 := -march=rv32gcv -mabi=ilp32 -misa-spec=2.2
+GUEST_LDFLAGS_rv64 := -m elf64lriscv
+GUEST_LDFLAGS_rv32 := -m elf32lriscv
+GUEST_WARNINGS := -Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wconversion -Wsign-conversion -Wcast-qual \
+  -Wcast-align=strict -Wstrict-prototypes -Wmissing-prototypes -Wredundant-decls -Wwrite-strings -Wformat=2 \
+  -Wimplicit-fallthrough=5 -Wswitch-enum -Wlogical-op -Wduplicated-cond -Wduplicated-branches
+GUEST_CFLAGS := -std=gnu2x -ffreestanding -fno-common -fno-strict-aliasing -mcmodel=medany -fno-pic -mno-save-restore \
+  -O2 -g -fno-stack-protector -fno-tree-loop-distribute-patterns -Itests/guest -Iinclude $(GUEST_WARNINGS)
+
+GUEST_sbi := sbi sbi_base sbi_hsm sbi_storm sbi_fence sbi_time sbi_console sbi_fuzz
+GUEST_isolation := isolation isolation_memory isolation_csr isolation_insn isolation_paging
+GUEST_devices := devices devices_forms devices_plic devices_uart devices_paging
+GUEST_timing := timing timing_wake timing_registers timing_paging
+GUEST_bench := bench
+GUEST_crash := crash
+GUEST_PROGRAMS := sbi isolation devices timing bench crash
+
+guests: guests-rv64 ## build the test guests for RV64
+guests-rv64: $(GUEST_PROGRAMS:%=$(BUILD)/rv64/guest/%.bin)
+guests-rv32: $(GUEST_PROGRAMS:%=$(BUILD)/rv32/guest/%.bin)
+.PHONY: guests guests-rv64 guests-rv32
+
+# $(1): rv64 or rv32
+define guest_rules
+$(BUILD)/$(1)/guest/%.c.o: tests/guest/%.c
+	@mkdir -p $$(@D)
+	$(GUEST_CC) $(GUEST_FLAGS_$(1)) $(GUEST_CFLAGS) -MMD -MP -c $$< -o $$@
+$(BUILD)/$(1)/guest/fp.S.o: tests/guest/fp.S
+	@mkdir -p $$(@D)
+	$(GUEST_CC) $(GUEST_FPFLAGS_$(1)) -g -MMD -MP -Itests/guest -c $$< -o $$@
+$(BUILD)/$(1)/guest/%.S.o: tests/guest/%.S
+	@mkdir -p $$(@D)
+	$(GUEST_CC) $(GUEST_FLAGS_$(1)) -g -MMD -MP -Itests/guest -c $$< -o $$@
+$(BUILD)/$(1)/guest/%.bin: $(BUILD)/$(1)/guest/%.elf
+	$(GUEST_OBJCOPY) --set-section-flags .bss=alloc,load,contents -O binary $$< $$@
+-include $(BUILD)/$(1)/guest/*.d
+.PRECIOUS: $(BUILD)/$(1)/guest/%.elf $(BUILD)/$(1)/guest/%.c.o $(BUILD)/$(1)/guest/%.S.o
+endef
+
+# $(1): word size, $(2): program
+define guest_program
+GUEST_OBJECTS_$(1)_$(2) := $(BUILD)/$(1)/guest/start.S.o \
+  $$(patsubst tests/guest/%,$(BUILD)/$(1)/guest/%.o,$$(GUEST_SHARED) $$(GUEST_$(2):%=tests/guest/%.c))
+$(BUILD)/$(1)/guest/$(2).elf: $$(GUEST_OBJECTS_$(1)_$(2)) tests/guest/guest.ld
+	$(GUEST_LD) $(GUEST_LDFLAGS_$(1)) -pie --no-dynamic-linker -z notext -z max-page-size=4096 -z norelro \
+	  --build-id=none --no-warn-rwx-segments -T tests/guest/guest.ld $$(GUEST_OBJECTS_$(1)_$(2)) -o $$@
+endef
+GUEST_SHARED := tests/guest/guest.c tests/guest/print.c tests/guest/tree.c tests/guest/forms.c tests/guest/paging.c \
+  tests/guest/forms.S tests/guest/fp.S
+$(foreach x,rv64 rv32,$(eval $(call guest_rules,$(x))))
+$(foreach x,rv64 rv32,$(foreach p,$(GUEST_PROGRAMS),$(eval $(call guest_program,$(x),$(p)))))

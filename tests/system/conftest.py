@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures and options of the system tests. Run them all with `make test`, or one by its id:
+
+    /usr/bin/python3 -m pytest tests/system -k 'smp4-vcpus2'          a test that failed, again
+    ... -m quick            the few that `make test-quick` runs
+    ... -m exhaustive       the whole matrix, for hours
+"""
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import harness
+
+MARKERS = {
+    "quick": "one of the few tests that show in a minute whether anything works",
+    "exhaustive": "only run when asked for with -m exhaustive",
+}
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("diosix")
+    group.addoption("--build", default=str(harness.REPOSITORY / "build"), help="where rv64/diosix.elf is")
+    group.addoption("--qemu7", default="qemu-system-riscv{xlen}", help="QEMU 7.2; {xlen} is put in")
+    group.addoption("--qemu10", default=str(harness.CACHE / "qemu10/bin/qemu-system-riscv{xlen}"), help="QEMU 10, likewise")
+
+
+def pytest_configure(config):
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_collection_modifyitems(config, items):
+    if "exhaustive" in config.getoption("markexpr", ""):
+        return
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows the end of each machine's console with a failure."""
+    report = (yield).get_result()
+    if report.when == "call" and report.failed:
+        for number, machine in enumerate(getattr(item, "machines", [])):
+            machine.close()
+            report.sections.append((f"console of machine {number} ({machine.log.name})", machine.tail(60)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def guests():
+    """The guests, fetched before the first test."""
+    subprocess.run([harness.REPOSITORY / "scripts/fetch-guests"], check=True)
+
+
+@pytest.fixture(scope="session")
+def qemu_program(pytestconfig):
+    """Finds the program of a version of QEMU; fetches version 10 when a test first asks for it."""
+    found = {}
+
+    def find(version, xlen):
+        if (version, xlen) not in found:
+            option = {"7.2": "--qemu7", "10": "--qemu10"}[version]
+            path = pytestconfig.getoption(option).format(xlen=xlen)
+            if version == "10" and not Path(path).exists():
+                subprocess.run([harness.REPOSITORY / "scripts/fetch-qemu10"], check=True)
+            found[version, xlen] = path
+        return found[version, xlen]
+
+    return find
+
+
+def log_path(pytestconfig, item, number):
+    directory = Path(pytestconfig.getoption("--build")) / "system"
+    directory.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", item.name)
+    return directory / (f"{name}.log" if number == 0 else f"{name}-{number}.log")
+
+
+@pytest.fixture
+def boot(request, pytestconfig, qemu_program):
+    """boot(manifest_text, **fields of harness.Setup) starts a machine. All are ended when the test is over.
+    manifest_text may be None (no manifest) or bytes (a blob as it is)."""
+    request.node.machines = []
+    with tempfile.TemporaryDirectory(prefix="diosix-") as directory:
+
+        def start(text, **fields):
+            setup = harness.Setup(**fields)
+            number = len(request.node.machines)
+            blob = Path(directory) / f"manifest{number}.dtb"
+            if isinstance(text, bytes):
+                blob.write_bytes(text)
+            elif text is not None:
+                harness.compile_manifest(text, blob)
+            elf = Path(pytestconfig.getoption("--build")) / f"rv{setup.xlen}" / "diosix.elf"
+            assert elf.exists(), f"{elf} is missing: run make"
+            command = setup.arguments(qemu_program(setup.qemu, setup.xlen), elf, blob if text is not None else None)
+            machine = harness.Machine(command, log_path(pytestconfig, request.node, number))
+            request.node.machines.append(machine)
+            return machine
+
+        yield start
+        for machine in request.node.machines:
+            machine.close()

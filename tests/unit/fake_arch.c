@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The fake processor of unit tests.
+ */
+#include "fake_arch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/hart.h"
+
+static struct hart default_hart;
+
+struct fake_arch fake_arch = {.hart = &default_hart.arch};
+
+void fake_arch_reset(void)
+{
+    memset(&default_hart, 0, sizeof(default_hart));
+    memset(&fake_arch, 0, sizeof(fake_arch));
+    fake_arch.hart = &default_hart.arch;
+}
+
+/* --- harts --- */
+
+struct arch_hart *arch_this_hart(void)
+{
+    return fake_arch.hart;
+}
+
+void arch_hart_probe(struct hart_features *features)
+{
+    *features = fake_arch.features;
+}
+
+const char *arch_hart_prepare(const struct hart_features *features)
+{
+    (void)features;
+    return fake_arch.prepare_result;
+}
+
+void arch_hart_start_stack(struct arch_hart *hart, void (*function)(void *), void *argument)
+{
+    fake_arch.hart = hart;
+    function(argument);
+    arch_hart_halt();
+}
+
+void arch_hart_halt(void)
+{
+    if (fake_arch.halted == NULL) {
+        abort();
+    }
+    longjmp(*fake_arch.halted, 1);
+}
+
+void arch_hart_wait(void)
+{
+    fake_arch.waits++;
+    if (fake_arch.on_wait != NULL) {
+        fake_arch.on_wait();
+    }
+}
+
+unsigned long arch_hart_pending(void)
+{
+    return fake_arch.machine_pending;
+}
+
+void arch_hart_interrupt_enable(unsigned long bits, bool enable)
+{
+    fake_arch.machine_enabled = enable ? fake_arch.machine_enabled | bits : fake_arch.machine_enabled & ~bits;
+}
+
+/* --- the loaded vCPU --- */
+
+void arch_enter(struct arch_context *context)
+{
+    fake_arch.entered = context;
+    arch_hart_halt();
+}
+
+unsigned long arch_trap_value(void)
+{
+    return fake_arch.trap_value;
+}
+
+void arch_context_reset(struct arch_context *context, const struct hart_features *features, unsigned long entry,
+                        unsigned long a0, unsigned long a1)
+{
+    uint8_t *vector = context->vector;
+
+    memset(context, 0, sizeof(*context));
+    context->vector = vector;
+    if (vector != NULL) {
+        memset(vector, 0, 32 * (size_t)features->vlenb);
+    }
+    context->pc = entry;
+    context->x[REG_A0] = a0;
+    context->x[REG_A1] = a1;
+    context->status = STATUS_MPP_S;
+    context->stimecmp = UINT64_MAX;
+    fake_arch.resets++;
+}
+
+void arch_context_save(struct arch_context *context, const struct hart_features *features)
+{
+    (void)features;
+    context->sip = fake_arch.virtual_pending;
+    context->sie = fake_arch.virtual_enabled;
+    context->satp = fake_arch.satp;
+    context->stimecmp = fake_arch.virtual_timer;
+    fake_arch.satp = 0;
+    fake_arch.virtual_timer = UINT64_MAX;
+    fake_arch.loaded = NULL;
+    fake_arch.saves++;
+}
+
+void arch_context_load(struct arch_context *context, const struct hart_features *features, bool resident)
+{
+    (void)features;
+    fake_arch.loaded_resident = resident;
+    fake_arch.virtual_pending = context->sip;
+    fake_arch.virtual_enabled = context->sie;
+    fake_arch.satp = context->satp;
+    fake_arch.virtual_timer = context->stimecmp;
+    fake_arch.loaded = context;
+    fake_arch.loads++;
+}
+
+void arch_virtual_interrupt(unsigned long bit, bool pending)
+{
+    fake_arch.virtual_pending = pending ? fake_arch.virtual_pending | bit : fake_arch.virtual_pending & ~bit;
+}
+
+unsigned long arch_virtual_pending(void)
+{
+    return fake_arch.virtual_pending;
+}
+
+unsigned long arch_virtual_enabled(void)
+{
+    return fake_arch.virtual_enabled;
+}
+
+void arch_virtual_timer_set(uint64_t deadline)
+{
+    fake_arch.virtual_timer = deadline;
+}
+
+uint64_t arch_virtual_timer(void)
+{
+    return fake_arch.virtual_timer;
+}
+
+void arch_reflect(struct arch_context *context, unsigned long cause, unsigned long value)
+{
+    fake_arch.reflections++;
+    fake_arch.reflected_cause = cause;
+    fake_arch.reflected_value = value;
+    context->scause = cause;
+    context->stval = value;
+    context->sepc = context->pc;
+    context->pc = context->stvec;
+}
+
+unsigned long arch_virtual_satp(void)
+{
+    return fake_arch.satp;
+}
+
+bool arch_virtual_may_read_time(bool user)
+{
+    return user ? fake_arch.user_may_read_time : fake_arch.supervisor_may_read_time;
+}
+
+uint64_t arch_fp_read(unsigned reg)
+{
+    return fake_arch.fp[reg];
+}
+
+void arch_fp_write(unsigned reg, uint64_t bits)
+{
+    fake_arch.fp[reg] = bits;
+}
+
+/* --- memory protection and fences --- */
+
+void arch_pmp_load(const struct hart_features *features, const struct pmp_image *image, const struct pmp_image *old)
+{
+    (void)features;
+    (void)old;
+    fake_arch.pmp = *image;
+    fake_arch.pmp_loads++;
+}
+
+void arch_pmp_read(const struct hart_features *features, struct pmp_image *image)
+{
+    (void)features;
+    *image = fake_arch.pmp;
+}
+
+bool arch_supervisor_can_load(hpa_t address)
+{
+    return fake_arch.supervisor_can_load_at != NULL ? fake_arch.supervisor_can_load_at(address)
+                                                    : fake_arch.supervisor_can_load;
+}
+
+void arch_fence_vma(void)
+{
+    fake_arch.fences_vma++;
+}
+
+void arch_fence_i(void)
+{
+    fake_arch.fences_i++;
+}
+
+void arch_fence_memory(void)
+{
+    fake_arch.fences_memory++;
+}
+
+/* --- time and entropy --- */
+
+uint64_t arch_time(void)
+{
+    return fake_arch.time;
+}
+
+unsigned long arch_cycles(void)
+{
+    return fake_arch.cycles;
+}
+
+bool arch_entropy(uint8_t *bytes, size_t length)
+{
+    for (size_t i = 0; i < length && !fake_arch.entropy_fails; i++) {
+        bytes[i] = fake_arch.entropy_next++;
+    }
+    return !fake_arch.entropy_fails;
+}

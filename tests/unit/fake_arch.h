@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A fake of arch/arch.h for unit tests: one current hart whose state the test sets and inspects.
+ */
+#ifndef UNIT_FAKE_ARCH_H
+#define UNIT_FAKE_ARCH_H
+
+#include <setjmp.h>
+
+#include "arch/arch.h"
+
+struct fake_arch {
+    /* The current hart. By default a whole struct hart (core/hart.h), zeroed; hart_this() works. */
+    struct arch_hart *hart;
+    struct hart_features features; /* what arch_hart_probe reports */
+    const char *prepare_result;    /* what arch_hart_prepare returns */
+    unsigned long machine_pending; /* BIT(IRQ_M_…) */
+    unsigned long machine_enabled; /* BIT(IRQ_M_…) */
+    unsigned waits;
+    void (*on_wait)(void); /* called by arch_hart_wait, e.g. to make an interrupt pending; may be NULL */
+    jmp_buf *halted;       /* where arch_hart_halt, arch_enter and the end of arch_hart_start_stack jump; NULL: abort */
+
+    /* The loaded vCPU. load copies sie, sip, satp and stimecmp here from the context; save copies them back, then
+     * silences satp and the timer. */
+    struct arch_context *loaded;
+    bool loaded_resident;         /* as told to the last load */
+    struct arch_context *entered; /* by arch_enter */
+    unsigned long trap_value;     /* what arch_trap_value answers */
+    unsigned loads, saves, resets;
+    unsigned long virtual_pending, virtual_enabled; /* BIT(IRQ_S_…) */
+    uint64_t virtual_timer;
+    unsigned long satp;
+    bool user_may_read_time, supervisor_may_read_time;
+
+    /* arch_reflect records here, and sets the context's scause, stval, sepc, and pc to its stvec. */
+    unsigned reflections;
+    unsigned long reflected_cause, reflected_value;
+
+    uint64_t fp[32];
+
+    struct pmp_image pmp; /* as last loaded */
+    unsigned pmp_loads;
+    bool supervisor_can_load; /* what arch_supervisor_can_load answers, unless the next is set */
+    bool (*supervisor_can_load_at)(hpa_t address);
+    unsigned fences_vma, fences_i, fences_memory;
+
+    uint64_t time;
+    unsigned long cycles;
+    bool entropy_fails;
+    uint8_t entropy_next; /* entropy bytes count up from here */
+};
+
+extern struct fake_arch fake_arch;
+
+/* Back to the default hart (zeroed), everything else 0. Tests call it in their set-up. */
+void fake_arch_reset(void);
+
+#endif
