@@ -19,6 +19,9 @@ SIZE := $(CROSS)size
 # Debian's bare-metal linker has no -pie; its Linux one links the same objects position-independent.
 LD := riscv64-linux-gnu-ld
 LIBFDT_SRC ?= $(CACHE)/libfdt
+CMOCKA_SRC ?= $(CACHE)/cmocka
+CMOCKA_FLAGS := -DHAVE_MALLOC_H -DHAVE_INTTYPES_H -DHAVE_SETJMP_H -DHAVE_SIGNAL_H -DHAVE_STRINGS_H -DHAVE_TIME_H \
+  -DHAVE_STRUCT_TIMESPEC -DHAVE_CLOCK_GETTIME -DHAVE_GCC_THREAD_LOCAL_STORAGE
 DEBUG ?= 0
 BUILD := build$(if $(filter 1,$(DEBUG)),/debug)
 
@@ -37,7 +40,7 @@ ARCH_C := $(sort $(filter-out src/arch/riscv/offsets.c,$(wildcard src/arch/riscv
 ARCH_S := $(sort $(wildcard src/arch/riscv/*.S))
 HYPERVISOR := $(PORTABLE) $(ARCH_C) src/main.c
 
-.PHONY: all help clean check format unit unit-64 unit-32 coverage test test-quick test-all run image setup guests ci
+.PHONY: all help clean check format unit unit-64 unit-32 coverage test test-quick test-all run image setup
 all: $(BUILD)/rv64/diosix.elf $(BUILD)/rv32/diosix.elf ## build the hypervisor for both word sizes
 
 help: ## this list
@@ -46,7 +49,10 @@ help: ## this list
 	@echo "Variables: XLEN=64 SMP=4 MEM=1G MANIFEST=file.dts KERNEL= INITRD= APPEND= QEMU= DEBUG=1 LIBFDT_SRC="
 
 $(LIBFDT_SRC)/libfdt.h:
-	scripts/fetch-libfdt "$(LIBFDT_SRC)"
+	scripts/fetch-sources libfdt "$(LIBFDT_SRC)"
+
+$(CMOCKA_SRC)/include/cmocka.h:
+	scripts/fetch-sources cmocka "$(CMOCKA_SRC)"
 
 # --- the hypervisor, once per word size ------------------------------------------------------------------------
 # -misa-spec=2.2 lets GCC 12 accept CSR instructions without _zicsr, whose multilib it doesn't have.
@@ -108,21 +114,72 @@ define unit_rules
 $(BUILD)/unit$(1)/libfdt/%.o: $(LIBFDT_SRC)/libfdt.h
 	@mkdir -p $$(@D)
 	@$(UNIT_CC) -m$(1) -g -O1 -w -fsanitize=address,undefined -I$(LIBFDT_SRC) -c $(LIBFDT_SRC)/$$*.c -o $$@
-$(BUILD)/unit$(1)/%.o: %.c $(LIBFDT_SRC)/libfdt.h
+$(BUILD)/unit$(1)/%.o: %.c $(LIBFDT_SRC)/libfdt.h $(CMOCKA_SRC)/include/cmocka.h
 	@mkdir -p $$(@D)
 	@echo '  CC   $$@'
-	@$(UNIT_CC) -m$(1) $(UNIT_FLAGS) -MMD -MP -Isrc -Iinclude -isystem $(LIBFDT_SRC) -c $$< -o $$@
+	@$(UNIT_CC) -m$(1) $(UNIT_FLAGS) -MMD -MP -Isrc -Iinclude -isystem $(LIBFDT_SRC) -isystem $(CMOCKA_SRC)/include -c $$< -o $$@
 NATIVE_$(1) := $(NATIVE_PORTABLE:%.c=$(BUILD)/unit$(1)/%.o) $(UNIT_SUPPORT:%.c=$(BUILD)/unit$(1)/%.o) \
   $(LIBFDT_FILES:%.c=$(BUILD)/unit$(1)/libfdt/%.o)
 $(BUILD)/unit$(1)/native.a: $$(NATIVE_$(1))
 	@rm -f $$@ && ar rcs $$@ $$^
-$(BUILD)/unit$(1)/test_%: $(BUILD)/unit$(1)/tests/unit/test_%.o $(BUILD)/unit$(1)/native.a
+$(BUILD)/unit$(1)/cmocka.o: $(CMOCKA_SRC)/include/cmocka.h
+	@mkdir -p $$(@D)
+	@$(UNIT_CC) -m$(1) -w $(CMOCKA_FLAGS) -I$(CMOCKA_SRC)/include -c $(CMOCKA_SRC)/src/cmocka.c -o $$@
+$(BUILD)/unit$(1)/test_%: $(BUILD)/unit$(1)/tests/unit/test_%.o $(BUILD)/unit$(1)/cmocka.o $(BUILD)/unit$(1)/native.a
 	@echo '  LD   $$@'
-	@$(UNIT_CC) -m$(1) $(UNIT_FLAGS) $$^ -l:libcmocka.so.0 -o $$@
-unit-$(1): $(UNIT_TESTS:tests/unit/%.c=$(BUILD)/unit$(1)/%)
+	@$(UNIT_CC) -m$(1) $(UNIT_FLAGS) $$^ -o $$@
+unit-programs-$(1): $(UNIT_TESTS:tests/unit/%.c=$(BUILD)/unit$(1)/%)
+.PRECIOUS: $(BUILD)/unit$(1)/tests/unit/test_%.o
 -include $$(NATIVE_$(1):.o=.d) $(UNIT_TESTS:%.c=$(BUILD)/unit$(1)/%.d)
 endef
-CMOCKA_SRC ?= $(CACHE)/cmocka
+$(eval $(call unit_rules,64))
+$(eval $(call unit_rules,32))
+.PHONY: unit-programs-64 unit-programs-32
+unit-64: unit-programs-64
+	scripts/test unit64
+unit-32: unit-programs-32
+	scripts/test unit32
+unit: unit-64 unit-32 ## unit tests, natively, under sanitizers, at 64 and 32 bits
+
+coverage: ## line coverage of the unit tests, per file
+	$(MAKE) BUILD=build/coverage COVERAGE_FLAGS=--coverage unit-programs-64
+	scripts/coverage build/coverage
+
+# --- guests for tests, an image with a manifest inside -------------------------------------------------------------
+include tests/guest/guest.mk
+
+# The hypervisor once more, with the compiled manifest in it: $(BUILD)/<target>/diosix-<manifest name>.elf and .bin.
+TARGET := rv$(or $(XLEN),64)
+IMAGE_NAME = $(basename $(notdir $(MANIFEST)))
+IMAGE = $(BUILD)/$(TARGET)/diosix-$(IMAGE_NAME)
+image: $(BUILD)/$(TARGET)/diosix.elf ## make image MANIFEST=file.dts: one file with that manifest inside, ELF and binary
+	@test -n "$(MANIFEST)" || { echo "make image needs MANIFEST=file.dts"; exit 2; }
+	scripts/compile-manifest "$(MANIFEST)" $(IMAGE).dtb
+	echo '.section .manifest,"a"; .balign 16; .incbin "$(IMAGE).dtb"' | $(CC) $(FLAGS_$(TARGET)) -x assembler -c - -o $(IMAGE).o
+	$(LD) $(LDFLAGS_$(TARGET)) -pie --no-dynamic-linker -z max-page-size=4096 --gc-sections --build-id=none \
+	  -T src/arch/riscv/diosix.ld $(OBJECTS_$(TARGET)) $(IMAGE).o -o $(IMAGE).elf
+	$(OBJCOPY) -O binary $(IMAGE).elf $(IMAGE).bin
+	@ls -l $(IMAGE).elf $(IMAGE).bin
+
+# --- the two commands of the README, and their relatives -----------------------------------------------------------
+setup: ## install the Debian packages that building and testing need (root or sudo), or say which
+	@scripts/setup
+
+run: setup ## boot Diosix in QEMU with a Debian capsule (see `make help` for variables)
+	@$(MAKE) --no-print-directory $(BUILD)/rv$(or $(XLEN),64)/diosix.elf
+	@BUILD=$(BUILD) scripts/run
+
+check: setup ## format, lint, layering, headers, function sizes
+	scripts/check
+
+test: setup ## everything that CI runs: check, unit and system tests
+	scripts/test all
+
+test-quick: setup ## the tests of the first five minutes
+	scripts/test quick
+
+test-all: setup ## the whole cross product of machines, emulators and sizes (hours)
+	scripts/test exhaustive
 
 # Floating-point and vector save code is assembled for harts that have them; nothing else is.
 $(BUILD)/rv64/src/arch/riscv/fp.o: FLAGS_rv64 := -march=rv64imafdc -mabi=lp64 -misa-spec=2.2

@@ -13,9 +13,10 @@ _Static_assert(offsetof(struct hart, id) == HART_WORDS * WORD, "asm.h");
 _Static_assert(sizeof(struct hart) == 1 << HART_SHIFT, "asm.h");
 
 /* In start.S */
-
 unsigned long catch_call(catchable function, unsigned long a, unsigned long b, unsigned long c);
-unsigned long user_enter(unsigned long pc, unsigned long a, unsigned long b);
+
+
+
 /* Called by start.S */
 void guest_start(unsigned long id, const void *tree);
 void guest_secondary_start(unsigned long id, struct hart *hart);

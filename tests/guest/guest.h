@@ -106,6 +106,8 @@ struct trap catch_trap(catchable function, unsigned long a, unsigned long b, uns
 /* Copies count words of machine code into a buffer and calls it; the code ends with its own ret. */
 struct trap run_code(const uint32_t *code, size_t count, unsigned long a, unsigned long b);
 /* The same in user mode; the code should end with ecall (cause ECALL_U, then result is its a0). */
+/* Goes to user mode at pc with a0 and a1; only through catch_trap (start.S). */
+unsigned long user_enter(unsigned long pc, unsigned long a0, unsigned long a1);
 struct trap run_user(const uint32_t *code, size_t count, unsigned long a, unsigned long b);
 #define CODE_RET   0x00008067u
 #define CODE_ECALL 0x00000073u

@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import subprocess
+import termios
 import tty
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,8 +117,12 @@ class Setup:
 
 
 def raw_terminal():
-    """Makes QEMU's terminal pass every byte as it is: QEMU itself would leave newlines translated."""
+    """Makes QEMU's terminal pass every byte as it is. QEMU sets it raw too, but for newlines, which it lets the terminal
+    translate if it does."""
     tty.setraw(0)
+    modes = termios.tcgetattr(0)
+    modes[1] &= ~termios.ONLCR
+    termios.tcsetattr(0, termios.TCSANOW, modes)
 
 
 class Machine:
@@ -199,7 +204,9 @@ class Machine:
         return self.child.isalive()
 
     def close(self):
-        """Ends QEMU if it still runs, having read what it has said until now."""
+        """Ends QEMU if it still runs, having read what it has said until now. May be called again."""
+        if self.log.closed:
+            return
         try:
             self.child.read_nonblocking(1 << 20, timeout=0)
         except (pexpect.TIMEOUT, pexpect.EOF):
