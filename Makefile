@@ -95,6 +95,9 @@ $(BUILD)/$(1)/diosix.elf: $$(OBJECTS_$(1)) src/arch/riscv/diosix.ld
 	  -T src/arch/riscv/diosix.ld $$(OBJECTS_$(1)) -o $$@
 	@! riscv64-linux-gnu-readelf -r $$@ | grep -E 'R_RISCV_' | grep -v R_RISCV_RELATIVE || \
 	  { echo "unexpected relocation type in $$@"; exit 1; }
+# The same as a flat binary, for loaders that know no ELF.
+$(BUILD)/$(1)/diosix.bin: $(BUILD)/$(1)/diosix.elf
+	@$(OBJCOPY) -O binary $$< $$@
 -include $$(OBJECTS_$(1):.o=.d)
 endef
 $(eval $(call hypervisor_rules,rv64))

@@ -48,7 +48,7 @@ static void on_plic(void *arg, uint32_t vcpu, bool level)
 static void on_syscon(void *arg, bool reboot)
 {
     struct capsule *capsule = arg;
-    capsule_stop(capsule, reboot ? STOP_RESET : STOP_POWER_OFF, "by the system controller");
+    capsule_stop(capsule, reboot ? STOP_RESET : STOP_POWER_OFF, "%s", "");
 }
 
 /* News from the terminal: the UART looks at the port again, and whoever waits for room tries again. */

@@ -9,7 +9,7 @@
 
 enum { ON_32 = 1, ON_64 = 2, ON_BOTH = 3 };
 
-enum { OPCODE_SYSTEM = 0x73, WHOLE_WFI = 0x10500073, STACK_POINTER = 2 };
+enum { OPCODE_SYSTEM = 0x73, WHOLE_WFI = 0x10500073, WHOLE_WRS_NTO = 0x00d00073, STACK_POINTER = 2 };
 
 static uint32_t field(uint32_t bits, unsigned low, unsigned count)
 {
@@ -91,6 +91,9 @@ static struct instruction decode_system(uint32_t bits)
     const uint32_t funct3 = field(bits, 12, 3);
     if (bits == WHOLE_WFI) {
         return (struct instruction){.kind = INSN_WFI, .length = 4};
+    }
+    if (bits == WHOLE_WRS_NTO) {
+        return (struct instruction){.kind = INSN_WRS_NTO, .length = 4};
     }
     if ((funct3 & 3) == 0) {
         return (struct instruction){.kind = INSN_UNKNOWN, .length = 4};

@@ -16,6 +16,7 @@ enum instruction_kind {
     INSN_FP_STORE, /* fsw, fsd and compressed forms */
     INSN_CSR,      /* csrrw, csrrs, csrrc and immediate forms */
     INSN_WFI,
+    INSN_WRS_NTO, /* Zawrs: wait on a reservation, with no time-out */
 };
 
 enum csr_operation { CSR_WRITE, CSR_SET, CSR_CLEAR };

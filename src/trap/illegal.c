@@ -22,6 +22,15 @@ static enum outcome on_wfi(struct trap *trap)
     return OUTCOME_SKIP;
 }
 
+/* A vCPU that spins for a lock traps here, since TW covers wrs.nto too. It may return at any time: the others get
+ * their turn, then it looks again. User mode waits like this as well. */
+static enum outcome on_wrs(void)
+{
+    struct hart *hart = hart_this();
+    hart->reschedule = true;
+    return OUTCOME_SKIP;
+}
+
 static enum outcome on_csr(struct trap *trap, const struct instruction *insn)
 {
     struct vcpu *vcpu = trap->vcpu;
@@ -50,6 +59,9 @@ enum outcome trap_illegal(struct trap *trap)
     struct instruction insn = decode(bits, (unsigned)XLEN);
     if (insn.kind == INSN_WFI) {
         return on_wfi(trap);
+    }
+    if (insn.kind == INSN_WRS_NTO) {
+        return on_wrs();
     }
     if (insn.kind == INSN_CSR) {
         return on_csr(trap, &insn);

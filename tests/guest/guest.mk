@@ -28,9 +28,14 @@ GUEST_bench := bench
 GUEST_crash := crash
 GUEST_PROGRAMS := sbi isolation devices timing bench crash
 
+# One assembly file each, linked alone: a guest of a few bytes, and what runs in front of the hypervisor in its place.
+GUEST_SMALL := hello trampoline
+GUEST_ORIGIN_hello := 0
+GUEST_ORIGIN_trampoline := 0x80000000
+
 guests: guests-rv64 ## build the test guests for RV64
-guests-rv64: $(GUEST_PROGRAMS:%=$(BUILD)/rv64/guest/%.bin)
-guests-rv32: $(GUEST_PROGRAMS:%=$(BUILD)/rv32/guest/%.bin)
+guests-rv64: $(GUEST_PROGRAMS:%=$(BUILD)/rv64/guest/%.bin) $(GUEST_SMALL:%=$(BUILD)/rv64/guest/%.bin)
+guests-rv32: $(GUEST_PROGRAMS:%=$(BUILD)/rv32/guest/%.bin) $(GUEST_SMALL:%=$(BUILD)/rv32/guest/%.bin)
 .PHONY: guests guests-rv64 guests-rv32
 
 # $(1): rv64 or rv32
@@ -62,3 +67,10 @@ GUEST_SHARED := tests/guest/guest.c tests/guest/print.c tests/guest/tree.c tests
   tests/guest/forms.S tests/guest/fp.S
 $(foreach x,rv64 rv32,$(eval $(call guest_rules,$(x))))
 $(foreach x,rv64 rv32,$(foreach p,$(GUEST_PROGRAMS),$(eval $(call guest_program,$(x),$(p)))))
+
+# $(1): word size, $(2): program
+define guest_small
+$(BUILD)/$(1)/guest/$(2).elf: $(BUILD)/$(1)/guest/$(2).S.o
+	$(GUEST_LD) $(GUEST_LDFLAGS_$(1)) --build-id=none --no-warn-rwx-segments -N -Ttext=$(GUEST_ORIGIN_$(2)) $$< -o $$@
+endef
+$(foreach x,rv64 rv32,$(foreach p,$(GUEST_SMALL),$(eval $(call guest_small,$(x),$(p)))))

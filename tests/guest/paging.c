@@ -4,7 +4,7 @@
  */
 #include "paging.h"
 
-enum { TABLES = 24 };
+enum { TABLES = 3 * HARTS_MAX };
 
 static unsigned long pool[TABLES][PAGE / sizeof(long)] __attribute__((aligned(4096)));
 static size_t used;

@@ -183,6 +183,7 @@ sbi_patterned:
     LOAD_ONE \n, t6, 0
     .endr
     ecall
+patterned_end:
     csrrw tp, sscratch, tp
     SAVE_ALL tp, HART_X
     csrr t0, sscratch
@@ -201,6 +202,22 @@ sbi_patterned:
     bnez t1, 2b
     RESTORE_CALLEE
     ret
+
+/* void spin_patterned(const unsigned long in[32], unsigned long out[32]): loads all registers from in, counts t6 down to
+ * 0 and stores all to out. A hypervisor that switches meanwhile must not change any. Interrupts must be off. */
+    .globl spin_patterned
+spin_patterned:
+    SAVE_CALLEE
+    addi sp, sp, -2 * WORD
+    STORE a1, 0(sp)
+    STORE sp, HART_SPARE * WORD(tp)
+    mv t6, a0
+    .irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+    LOAD_ONE \n, t6, 0
+    .endr
+1:  addi t6, t6, -1
+    bnez t6, 1b
+    j patterned_end
 
 /* void user_enter(pc, a, b): goes to user mode at pc with a0 = a, a1 = b. Call it through catch_call: any trap from
  * there comes back. */

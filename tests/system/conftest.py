@@ -74,6 +74,28 @@ def qemu_program(pytestconfig):
     return find
 
 
+@pytest.fixture(scope="session")
+def product(pytestconfig):
+    """product("rv64/guest/hello.bin") is the path of what make builds under that name, up to date. Variables of make may
+    follow: DEBUG=1, whose products lie in a directory of their own. target: what to make if that isn't the file's name."""
+    build = Path(pytestconfig.getoption("--build")).resolve()
+    made = {}
+
+    def make(name, *variables, target=None):
+        place = build / "debug" if "DEBUG=1" in variables else build
+        path = place / name
+        if path not in made:
+            # In the words that the Makefile itself would use: the dependencies that it has on file are by those names.
+            if place.is_relative_to(harness.REPOSITORY):
+                place = place.relative_to(harness.REPOSITORY)
+            command = ["make", "-s", "-C", str(harness.REPOSITORY), f"BUILD={place}", *variables, target or f"{place}/{name}"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            made[path] = True
+        return path
+
+    return make
+
+
 def log_path(pytestconfig, item, number):
     directory = Path(pytestconfig.getoption("--build")) / "system"
     directory.mkdir(parents=True, exist_ok=True)

@@ -95,25 +95,28 @@ def compile_manifest(text, path):
 
 @dataclass
 class Setup:
-    """The machine that QEMU is to be, and what runs on it. cpu: what follows the model, as in "h=off,sstc=off"."""
+    """The machine that QEMU is to be, and what runs on it. cpu: what follows the model, as in "h=off,sstc=off"; model: the
+    model itself, rv64 or rv32 if not given. kernel: what QEMU starts, the hypervisor if not given."""
 
     qemu: str = "7.2"
     machine: str = "virt"
     xlen: int = 64
     smp: int = 4
     mem: str = "1G"
+    model: str | None = None
     cpu: str = "h=off"
+    kernel: Path | None = None
     append: str = "isolation=auto loglevel=info"
     extra: list = field(default_factory=list)
 
     def arguments(self, program, elf, blob):
-        cpu = [] if self.machine == "sifive_u" else ["-cpu", ",".join(filter(None, [f"rv{self.xlen}", self.cpu]))]
+        cpu = [] if self.machine.startswith("sifive_u") else ["-cpu", ",".join(filter(None, [self.model or f"rv{self.xlen}", self.cpu]))]
         # The console is the terminal as it is: no QEMU keys in it, and Ctrl-C is a byte like others.
         console = ["-display", "none", "-monitor", "none", "-chardev", "stdio,id=console,signal=off",
                    "-serial", "chardev:console"]
         initrd = ["-initrd", str(blob)] if blob else []
         return [str(program), "-M", self.machine, *cpu, "-smp", str(self.smp), "-m", self.mem, *console, "-bios", "none",
-                "-kernel", str(elf), *initrd, "-append", self.append, *self.extra]
+                "-kernel", str(self.kernel or elf), *initrd, "-append", self.append, *self.extra]
 
 
 def raw_terminal():

@@ -28,6 +28,7 @@ enum { ON_32 = 1, ON_64 = 2, BOTH = 3 };
      .csr_operation = (op),                                                                                            \
      .csr_immediate = (imm),                                                                                           \
      .csr_writes = (writes)}
+#define WRS_NTO {.kind = INSN_WRS_NTO, .length = 4}
 #define WFI {.kind = INSN_WFI, .length = 4}
 #define UNKNOWN(l) {.kind = INSN_UNKNOWN, .length = (l)}
 
@@ -66,6 +67,8 @@ static const struct row rows[] = {
     {0xfff0f673, BOTH, CSR(12, 1, 0xfff, CSR_CLEAR, true, true), "csrrci a2,0xfff,1"},
     {0xc0107073, BOTH, CSR(0, 0, 0xc01, CSR_CLEAR, true, false), "csrrci zero,time,0"},
     {0x10500073, BOTH, WFI, "wfi"},
+    {0x00d00073, BOTH, WRS_NTO, "wrs.nto"},
+    {0x01d00073, BOTH, UNKNOWN(4), "wrs.sto, which never traps for long"},
     {0x00000073, BOTH, UNKNOWN(4), "ecall"},
     {0x00100073, BOTH, UNKNOWN(4), "ebreak"},
     {0x10200073, BOTH, UNKNOWN(4), "sret"},
@@ -229,7 +232,7 @@ static void check_bounds(uint32_t bits, unsigned xlen)
     assert_int_equal(insn.length, length);
     assert_true(insn.rd < 32 && insn.rs1 < 32 && insn.rs2 < 32);
     assert_true(insn.csr < 4096);
-    if (insn.kind == INSN_UNKNOWN || insn.kind == INSN_WFI || insn.kind == INSN_CSR) {
+    if (insn.kind == INSN_UNKNOWN || insn.kind == INSN_WFI || insn.kind == INSN_WRS_NTO || insn.kind == INSN_CSR) {
         assert_int_equal(insn.width, 0);
         return;
     }
