@@ -53,6 +53,16 @@ static void prepare_environment(const struct hart_features *features)
     }
 }
 
+/* Of the state that Smstateen guards, guests get senvcfg, which is switched, and nothing else. */
+static void prepare_state_enable(void)
+{
+    unsigned long senvcfg = BIT(XLEN - 2); /* bit 62 of mstateen0 */
+    csr_write(CSR_MSTATEEN0, XLEN == 32 ? 0 : senvcfg);
+    if (XLEN == 32) {
+        csr_write(CSR_MSTATEEN0H, senvcfg);
+    }
+}
+
 static void prepare_supervisor(const struct hart_features *features)
 {
     csr_write(satp, 0);
@@ -67,7 +77,7 @@ static void prepare_supervisor(const struct hart_features *features)
         csr_write(CSR_SENVCFG, 0);
     }
     if (features->smstateen) {
-        csr_write(CSR_MSTATEEN0, 0);
+        prepare_state_enable();
     }
     if (features->sstc) {
         arch_virtual_timer_set(UINT64_MAX);
