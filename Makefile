@@ -172,8 +172,15 @@ run: setup ## boot Diosix in QEMU with a Debian capsule (see `make help` for var
 	@$(MAKE) --no-print-directory $(BUILD)/rv$(or $(XLEN),64)/diosix.elf
 	@BUILD=$(BUILD) scripts/run
 
-check: setup ## format, lint, layering, headers, function sizes
+check: setup ## format, linters, layers, headers, function sizes, stack depth
 	scripts/check
+
+format: ## clang-format all C files in place
+	git ls-files -z --cached --others --exclude-standard '*.c' '*.h' | xargs -0 clang-format -i --style=file
+
+# A variable's value, for scripts.
+print-%:
+	$(info $($*))@:
 
 test: setup ## everything that CI runs: check, unit and system tests
 	scripts/test all

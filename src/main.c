@@ -55,7 +55,13 @@ _Noreturn void boot_main(unsigned long hart, const void *tree, unsigned long old
     boot_hart.arch.id = hart;
     boot_read_tree(tree);
     log_info("Welcome to diosix %s ... using device tree at 0x%lx", DIOSIX_VERSION, (unsigned long)(uintptr_t)tree);
+    if (boot_machine.uart.kind == MACHINE_UART_NONE) {
+        log_alert("Console: %s (%s)", error_cause(DX_NO_CONSOLE), error_cure(DX_NO_CONSOLE));
+    }
     struct boot_options options = boot_parse_options(boot_machine.bootargs);
+    if (options.fault == FAULT_EARLY) {
+        boot_fault(FAULT_TRAP);
+    }
     boot_power_init(&options);
 
     arch_hart_probe(&boot_hart.features);
@@ -73,5 +79,5 @@ _Noreturn void boot_main(unsigned long hart, const void *tree, unsigned long old
     boot_seed();
     boot_create_capsules(manifest, &options);
     terminal_start(start_devices(), boot_machine.timebase_hz);
-    boot_run();
+    boot_run(options.fault);
 }

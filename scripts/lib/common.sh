@@ -5,6 +5,9 @@
 # ever sees half of it, and how to know that a cached product is still the one that was put there.
 # To be sourced by bash with `set -euo pipefail`.
 
+# A failure inside $(...) ends that too, as it would outside.
+shopt -s inherit_errexit
+
 CACHE="${DIOSIX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/diosix}"
 # shellcheck disable=SC2034  # used by the scripts that source this file
 REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"

@@ -137,6 +137,8 @@ unsigned long arch_cycles(void);
 bool arch_entropy(uint8_t *bytes, size_t length); /* from Zkr; false without it or if it never settles */
 
 /* --- device registers of the host --- */
+/* Whether a load of 1 or 4 bytes from there (aligned) comes back, whatever it reads. Until then the address is hearsay. */
+bool arch_answers(uint64_t address, unsigned bytes);
 static inline uint32_t mmio_read32(uint64_t address)
 {
     return *(volatile uint32_t *)(uintptr_t)address;

@@ -11,8 +11,11 @@
 #include "core/machine.h"
 
 /* From the command line in /chosen. */
+enum boot_fault { FAULT_NONE, FAULT_EARLY, FAULT_PANIC, FAULT_STACK, FAULT_TRAP };
+
 struct boot_options {
     enum isolation_wish isolation;
+    enum boot_fault fault; /* fault=early, panic, stack, trap: debug builds only, for tests */
     bool halt_when_idle; /* on-idle=halt: stay up when no capsule is left */
 };
 
@@ -33,11 +36,14 @@ struct blob boot_take_memory(const void *tree, struct range image, struct range 
 bool boot_wait_for_harts(uint32_t others);
 void boot_start_harts(struct range image);
 /* Lets the harts that wait in boot_secondary run guests; the boot hart goes too, and does not return. */
-_Noreturn void boot_run(void);
+_Noreturn void boot_run(enum boot_fault fault);
 /* From entry.S, on every other hart's own stack. */
 _Noreturn void boot_secondary(struct hart *hart);
 
-/* boot/options.c: isolation=, loglevel=, on-idle=; unknown words are reported and ignored. */
+/* boot/fault.c: makes the hypervisor itself fail as fault says. Returns if fault is none of panic, stack and trap. */
+void boot_fault(enum boot_fault fault);
+
+/* boot/options.c: isolation=, loglevel=, on-idle=, fault=; unknown words are reported and ignored. */
 struct boot_options boot_parse_options(const char *arguments);
 
 /* boot/capsules.c: creates and starts what the manifest describes, each capsule by itself; at least one must come out. */

@@ -28,6 +28,7 @@ extern atomic_uint boot_slot_count, boot_left;
 struct hart boot_hart;
 static struct range hypervisor_image;
 static atomic_uint answers; /* harts that are prepared, or have said why not */
+static atomic_bool closed; /* who hasn't answered by now is too late */
 static atomic_bool go;
 
 static bool wait_until_at_least(atomic_uint *counter, uint32_t wanted)
@@ -152,7 +153,9 @@ void boot_start_harts(struct range image)
     if (boot_hart.tree != NULL) {
         atomic_store(&boot_hart.online, prepare(&boot_hart));
     }
-    if (!wait_until_at_least(&answers, others)) {
+    bool all = wait_until_at_least(&answers, others);
+    atomic_store(&closed, true);
+    if (!all) {
         log_alert("Only %u of %u harts came up", (unsigned)atomic_load(&answers) + 1, (unsigned)others + 1);
     }
     count_harts();
@@ -163,8 +166,17 @@ static _Noreturn void run(void *argument)
     arch_enter(scheduler_next(argument));
 }
 
-_Noreturn void boot_run(void)
+/* On the boot hart's own stack, with its guard page below. */
+static _Noreturn void run_first(void *argument)
 {
+    boot_fault(*(const enum boot_fault *)argument);
+    run(&boot_hart);
+}
+
+_Noreturn void boot_run(enum boot_fault fault)
+{
+    static enum boot_fault first;
+    first = fault;
     atomic_store(&go, true);
     for (uint32_t n = 0; n < hart_count; n++) {
         if (harts[n] != &boot_hart) {
@@ -174,11 +186,14 @@ _Noreturn void boot_run(void)
     if (!atomic_load(&boot_hart.online)) {
         arch_hart_halt();
     }
-    arch_hart_start_stack(&boot_hart.arch, run, &boot_hart);
+    arch_hart_start_stack(&boot_hart.arch, run_first, &first);
 }
 
 _Noreturn void boot_secondary(struct hart *hart)
 {
+    if (atomic_load(&closed)) {
+        arch_hart_halt();
+    }
     arch_hart_probe(&hart->features);
     bool usable = prepare(hart);
     atomic_store(&hart->online, usable);
@@ -188,6 +203,9 @@ _Noreturn void boot_secondary(struct hart *hart)
     }
     while (!atomic_load(&go)) {
         arch_hart_wait();
+    }
+    if (hart->index >= hart_count || harts[hart->index] != hart) {
+        arch_hart_halt(); /* it answered while the others were being counted, and has no number */
     }
     hart_serve(hart);
     run(hart);

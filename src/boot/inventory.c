@@ -9,34 +9,72 @@
 #include "boot/map.h"
 #include "core/log.h"
 #include "core/panic.h"
-#include "core/tree.h"
 #include "dt/host_tree.h"
 #include "manifest/manifest.h"
 #include "monitor/terminal.h"
 
 struct machine boot_machine;
 
-/* If the tree can't even name a console, its error would go unseen: then, and only to print that one line before
- * halting, these well-known places are tried (QEMU's virt; SiFive's parts). */
-static const struct machine_uart last_resorts[] = {
-    { .kind = MACHINE_UART_NS16550, .base = 0x10000000, .reg_io_width = 1 },
+/* If no console can be had by the tree, what is wrong would go unseen: then the UART of QEMU's virt is tried. */
+static const struct machine_uart last_resort = {
+    .kind = MACHINE_UART_NS16550,
+    .base = 0x10000000,
+    .reg_io_width = 1,
 };
+enum { LINE_STATUS = 5, TRANSMITTER_IDLE = 0x60 };
 
-static void find_console(const void *tree)
+/* A register of the UART that may be read at any time, and that is there. */
+static bool uart_answers(const struct machine_uart *uart)
+{
+    bool small = uart->kind == MACHINE_UART_NS16550;
+    return arch_answers(uart->base + ((uint64_t)(small ? LINE_STATUS : 0) << uart->reg_shift), uart->reg_io_width);
+}
+
+/* The console that the tree names, if there is something at its address. */
+static bool find_console(const void *tree)
 {
     struct machine_uart uart = { .kind = MACHINE_UART_NONE };
-    if (host_tree_console(tree, HOST_TREE_LIMIT, &uart)) {
-        terminal_early(&uart);
-    } else if (!tree_check(tree, HOST_TREE_LIMIT)) {
-        terminal_early(&last_resorts[0]);
+    if (!host_tree_console(tree, HOST_TREE_LIMIT, &uart) || !uart_answers(&uart)) {
+        return false;
     }
+    terminal_early(&uart);
+    return true;
+}
+
+/* Only reads before it is sure enough; never in what the tree, if it is sound, calls RAM. */
+static void try_last_resort(void)
+{
+    for (size_t n = 0; n < boot_machine.bank_count; n++) {
+        if (range_holds(boot_machine.banks[n], last_resort.base, 1)) {
+            return;
+        }
+    }
+    if (uart_answers(&last_resort) &&
+        (mmio_read8(last_resort.base + LINE_STATUS) & TRANSMITTER_IDLE) == TRANSMITTER_IDLE) {
+        terminal_early(&last_resort);
+    }
+}
+
+/* The tree, or NULL if the loader's address can't be one: a multiple of 8 where a header could be read. */
+static const void *checked_address(const void *tree)
+{
+    enum { HEADER_LAST = 36 };
+    uint64_t address = (uintptr_t)tree;
+    bool there = address % sizeof(uint64_t) == 0 && arch_answers(address, 4) && arch_answers(address + HEADER_LAST, 4);
+    size_t size = there ? host_tree_size(tree, HOST_TREE_LIMIT) : 0;
+    return size != 0 && arch_answers(address + size - 1, 1) ? tree : NULL;
 }
 
 void boot_read_tree(const void *tree)
 {
     struct refusal refusal;
-    find_console(tree);
-    if (host_tree_read(tree, HOST_TREE_LIMIT, &boot_machine, &refusal) != DX_OK) {
+    const void *checked = checked_address(tree);
+    bool console = find_console(checked);
+    enum dx_error error = host_tree_read(checked, HOST_TREE_LIMIT, &boot_machine, &refusal);
+    if (!console) {
+        try_last_resort();
+    }
+    if (error != DX_OK) {
         halt_machine("Host device tree at 0x%lx refused: %s (%s; %s)", (unsigned long)(uintptr_t)tree, refusal.text,
                      error_cause(refusal.error), error_cure(refusal.error));
     }

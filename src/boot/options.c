@@ -20,6 +20,7 @@ static void set_isolation(struct boot_options *options, const char *value)
         options->isolation = ISOLATION_HYP;
     } else {
         log_alert("isolation=%s is unknown (auto, pmp, hyp): using auto", value);
+        options->isolation = ISOLATION_AUTO;
     }
 }
 
@@ -34,6 +35,7 @@ static void set_loglevel(struct boot_options *options, const char *value)
         log_set_level(LOG_DEBUG);
     } else {
         log_alert("loglevel=%s is unknown (alert, info, debug): using info", value);
+        log_set_level(LOG_INFO);
     }
 }
 
@@ -45,6 +47,27 @@ static void set_on_idle(struct boot_options *options, const char *value)
     }
 }
 
+static void set_fault(struct boot_options *options, const char *value)
+{
+    static const char *const faults[] = {
+        [FAULT_EARLY] = "early",
+        [FAULT_PANIC] = "panic",
+        [FAULT_STACK] = "stack",
+        [FAULT_TRAP] = "trap",
+    };
+    if (!DIOSIX_DEBUG) {
+        log_alert("fault=%s is for debug builds only: ignored", value);
+        return;
+    }
+    for (unsigned n = FAULT_EARLY; n < ARRAY_LENGTH(faults); n++) {
+        if (strcmp(value, faults[n]) == 0) {
+            options->fault = (enum boot_fault)n;
+            return;
+        }
+    }
+    log_alert("fault=%s is unknown (early, panic, stack, trap): ignored", value);
+}
+
 static const struct {
     const char *name; /* with its "=" */
     void (*set)(struct boot_options *options, const char *value);
@@ -52,6 +75,7 @@ static const struct {
     { "isolation=", set_isolation },
     { "loglevel=", set_loglevel },
     { "on-idle=", set_on_idle },
+    { "fault=", set_fault },
 };
 
 static void apply(struct boot_options *options, const char *word)

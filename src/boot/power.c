@@ -8,6 +8,8 @@
 #include "core/panic.h"
 #include "monitor/terminal.h"
 
+enum { PATIENCE_SECONDS = 2 };
+
 static bool halt_when_idle;
 
 static void syscon_write(const struct machine_syscon *syscon)
@@ -20,14 +22,30 @@ static void syscon_write(const struct machine_syscon *syscon)
     }
 }
 
+/* The switch may take a moment, in which nothing should be said. */
+static void wait_for_the_end(void)
+{
+    uint64_t start = clock_now();
+    while (clock_now() - start < (uint64_t)boot_machine.timebase_hz * PATIENCE_SECONDS) {
+        /* time is all there is to wait for */
+    }
+}
+
+static void switch_off(void)
+{
+    arch_fence_memory();
+    syscon_write(&boot_machine.poweroff);
+    wait_for_the_end();
+}
+
 _Noreturn void boot_power_off(void)
 {
     terminal_flush();
     hart_halt_others();
-    arch_fence_memory();
     if (boot_machine.poweroff.address != 0) {
-        syscon_write(&boot_machine.poweroff);
+        switch_off();
     }
+    panic_set_power_off(NULL);
     halt_machine("This machine cannot be switched off by software: switch it off now");
 }
 
@@ -44,5 +62,8 @@ static void on_all_stopped(void)
 void boot_power_init(const struct boot_options *options)
 {
     halt_when_idle = options->halt_when_idle;
+    if (boot_machine.poweroff.address != 0 && !halt_when_idle) {
+        panic_set_power_off(switch_off);
+    }
     capsule_set_idle(on_all_stopped);
 }

@@ -36,18 +36,22 @@ static void begin(struct capsule *capsule, enum capsule_state from)
 {
     struct vcpu *first = capsule_vcpu(capsule, 0);
     unsigned expected = from;
-    capsule->fill_cursor = 0;
-    if (!atomic_compare_exchange_strong(&capsule->state, &expected, CAPSULE_FILLING)) {
-        return;
+    atomic_fetch_add(&capsule->loaded, 1); /* a stop from now on waits until the first vCPU is where it can be swept */
+    if (atomic_compare_exchange_strong(&capsule->state, &expected, CAPSULE_FILLING)) {
+        capsule->fill_cursor = 0;
+        atomic_store(&first->hsm, SBI_HSM_START_PENDING);
+        vcpu_start(first, (unsigned long)capsule->plan.entry,
+                   (unsigned long)(capsule->ram.base + capsule->plan.tree_offset));
     }
-    atomic_store(&first->hsm, SBI_HSM_START_PENDING);
-    vcpu_start(first, (unsigned long)capsule->plan.entry,
-               (unsigned long)(capsule->ram.base + capsule->plan.tree_offset));
+    capsule_left(capsule);
 }
 
 void capsule_start(struct capsule *capsule)
 {
-    begin(capsule, capsule_state(capsule));
+    enum capsule_state state = capsule_state(capsule);
+    if (state == CAPSULE_LOADED || state == CAPSULE_STOPPED || state == CAPSULE_CRASHED) {
+        begin(capsule, state);
+    }
 }
 
 /* The bytes from offset on that come from one piece or from none: how many, at most limit, and whence. */
@@ -102,7 +106,6 @@ static const char *const reason_text[] = {
 
 static void clear_vcpus(struct capsule *capsule)
 {
-    scheduler_sweep(capsule);
     for (uint32_t id = 0; id < capsule->config.vcpus; id++) {
         struct vcpu *vcpu = capsule_vcpu(capsule, id);
         timer_cancel(&vcpu->timer);
@@ -130,13 +133,25 @@ static bool any_alive(void)
     return false;
 }
 
+static void report_stop(struct capsule *capsule, enum stop_reason reason)
+{
+    const char *sep = capsule->why[0] == '\0' ? "" : ": ";
+    uint32_t unreported = 0;
+    if (reason != STOP_RESET || log_limit(&capsule->resets, clock_now(), clock_hz, &unreported)) {
+        log_write(reason == STOP_CRASH ? LOG_ALERT : LOG_INFO, "Capsule %u (%s) stopped: %s%s%s", (unsigned)capsule->id,
+                  capsule->config.name, reason_text[reason], sep, capsule->why);
+    }
+    if (unreported != 0) {
+        log_info("Capsule %u (%s): %u resets before that were not reported", (unsigned)capsule->id,
+                 capsule->config.name, (unsigned)unreported);
+    }
+    capsule->why[0] = '\0';
+}
+
 static void commit_stop(struct capsule *capsule, enum stop_reason reason)
 {
     clear_vcpus(capsule);
-    const char *sep = capsule->why[0] == '\0' ? "" : ": ";
-    log_write(reason == STOP_CRASH ? LOG_ALERT : LOG_INFO, "Capsule %u (%s) stopped: %s%s%s", (unsigned)capsule->id,
-              capsule->config.name, reason_text[reason], sep, capsule->why);
-    capsule->why[0] = '\0';
+    report_stop(capsule, reason);
     if (reason == STOP_RESET) {
         begin(capsule, CAPSULE_COMMITTING);
         return;
@@ -149,14 +164,12 @@ static void commit_stop(struct capsule *capsule, enum stop_reason reason)
 
 void capsule_left(struct capsule *capsule)
 {
-    if (atomic_fetch_sub(&capsule->loaded, 1) != 1) {
+    unsigned state;
+    if (atomic_fetch_sub(&capsule->loaded, 1) != 1 || capsule_state(capsule) != CAPSULE_STOPPING) {
         return;
     }
-    unsigned state = atomic_load(&capsule->state);
-    if ((state & 0xff) != CAPSULE_STOPPING) {
-        return;
-    }
-    if (atomic_compare_exchange_strong(&capsule->state, &state, CAPSULE_COMMITTING)) {
+    /* Since we looked another vCPU may have been loaded, or another hart may have committed: the queue's lock decides. */
+    if (scheduler_sweep(capsule, &state)) {
         commit_stop(capsule, (enum stop_reason)(state >> REASON_SHIFT));
     }
 }

@@ -8,6 +8,7 @@
 #include "core/config.h"
 #include "core/console.h"
 #include "core/device.h"
+#include "core/log.h"
 #include "core/vcpu.h"
 
 enum capsule_state {
@@ -79,6 +80,7 @@ struct capsule {
     atomic_uint console_waiters; /* bit n: vCPU n blocks until the console has room */
     uint64_t fill_cursor;     /* FILLING: bytes done, by the hart that runs vCPU 0 */
     char why[160];            /* details for the report; written by whoever made the state STOPPING */
+    struct log_limiter resets; /* a guest that resets itself again and again must not fill the log */
 
     struct capsule *next;     /* list of all capsules */
 };

@@ -15,9 +15,13 @@ static void answered(struct vcpu *waiter)
     }
 }
 
-void fence_answer(struct vcpu *vcpu)
+uint32_t fence_take_waiters(struct vcpu *vcpu)
 {
-    uint32_t waiters = atomic_exchange(&vcpu->fence_waiters, 0);
+    return atomic_exchange(&vcpu->fence_waiters, 0);
+}
+
+void fence_tell(struct vcpu *vcpu, uint32_t waiters)
+{
     while (waiters != 0) {
         uint32_t id = (uint32_t)__builtin_ctz(waiters);
         waiters &= waiters - 1;
@@ -25,10 +29,16 @@ void fence_answer(struct vcpu *vcpu)
     }
 }
 
+void fence_answer(struct vcpu *vcpu)
+{
+    fence_tell(vcpu, fence_take_waiters(vcpu));
+}
+
 /* The note (a pending event) comes first, so that whoever sees our bit also has the note: a target that fences and
  * answers, or leaves its hart and answers, has it done or will do it before it runs again. One that took the note
- * before our bit was there gets it again. If the target isn't loaded at all, nobody needs to wait: the bit is taken back unless
- * it was answered meanwhile. */
+ * before our bit was there gets it again. A target that is on no hart fences before it runs again: nobody needs to wait,
+ * and the bit is taken back unless it was answered meanwhile. Whoever takes a vCPU off its hart clears vcpu->hart first
+ * and answers then, so it sees our bit or we see that. */
 static void ask(struct vcpu *caller, struct vcpu *target, unsigned events)
 {
     uint32_t bit = (uint32_t)1 << caller->id;
@@ -36,7 +46,7 @@ static void ask(struct vcpu *caller, struct vcpu *target, unsigned events)
     atomic_fetch_or(&target->pending, events);
     atomic_fetch_or(&target->fence_waiters, bit);
     vcpu_post(target, events);
-    if (atomic_load(&target->run) != RUN_LOADED && (atomic_fetch_and(&target->fence_waiters, ~bit) & bit) != 0) {
+    if (atomic_load(&target->hart) == NULL && (atomic_fetch_and(&target->fence_waiters, ~bit) & bit) != 0) {
         atomic_fetch_sub(&caller->fences_outstanding, 1);
     }
 }

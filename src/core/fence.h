@@ -12,7 +12,13 @@
  * (at once). True: done. False: the caller is blocked until it is; its results are final, return OUTCOME_YIELD. */
 bool fence_remote(struct vcpu *caller, uint32_t set, unsigned events);
 
-/* The vCPU has fenced, or has left its hart and will fence before it runs again: tells those who wait. */
+/* Who waits for this vCPU: bit n is vCPU n of its capsule; none any more. What they want fenced is in vcpu->pending by
+ * then, or has been fenced. Each taken must be told once that is done. */
+uint32_t fence_take_waiters(struct vcpu *vcpu);
+void fence_tell(struct vcpu *vcpu, uint32_t waiters);
+
+/* Both at once, for a vCPU that is off its hart (vcpu->hart is NULL) and not yet given to others: it will fence before
+ * it runs again. */
 void fence_answer(struct vcpu *vcpu);
 
 #endif

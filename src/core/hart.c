@@ -7,6 +7,7 @@
 struct hart *harts[MACHINE_HARTS_MAX];
 uint32_t hart_count;
 struct hart_ops hart_ops;
+uint64_t clock_hz;
 
 uint64_t clock_now(void)
 {

@@ -59,6 +59,8 @@ extern struct hart_ops hart_ops;
 
 /* The host's time in ticks of the machine's timebase. */
 uint64_t clock_now(void);
+/* Ticks per second; set once at boot by scheduler_init. */
+extern uint64_t clock_hz;
 
 /* Serves this hart's pending machine interrupts: rings, timer, devices. */
 void hart_serve(struct hart *hart);

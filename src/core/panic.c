@@ -12,11 +12,17 @@
 enum { BACKTRACE_MAX = 16, REG_FP = 8 };
 
 static void (*output)(char byte);
+static void (*switch_off)(void);
 static atomic_uint panicking;
 
 void panic_set_output(void (*put)(char byte))
 {
     output = put;
+}
+
+void panic_set_power_off(void (*power_off)(void))
+{
+    switch_off = power_off;
 }
 
 static void print(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
@@ -91,7 +97,10 @@ _Noreturn void halt_machine(const char *pattern, ...)
     if (!atomic_exchange(&panicking, true)) {
         hart_halt_others();
         print("[!] CPU %lu: %s\r\n", arch_this_hart()->id, text);
-        print("[!] CPU %lu: Halted.\r\n", arch_this_hart()->id);
+        print("[!] CPU %lu: %s\r\n", arch_this_hart()->id, switch_off != NULL ? "Powering off." : "Halted.");
+        if (switch_off != NULL) {
+            switch_off();
+        }
     }
     arch_hart_halt();
 }

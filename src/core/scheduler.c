@@ -16,6 +16,7 @@ static struct {
 
 void scheduler_init(uint32_t timebase_hz)
 {
+    clock_hz = timebase_hz;
     queue.slice_ticks = (uint64_t)timebase_hz * SLICE_MICROSECONDS / 1000000;
 }
 
@@ -52,6 +53,9 @@ static void detach(struct vcpu *vcpu)
  * after it has set its idle flag, so none is missed. */
 static void rouse(const struct hart *preferred)
 {
+    if (hart_this()->current == NULL && atomic_load(&queue.length) <= 1) {
+        return; /* this hart has nothing to run and takes it next */
+    }
     for (uint32_t n = 0; n <= hart_count; n++) {
         struct hart *hart = n == 0 ? NULL : harts[n - 1];
         if (n == 0 && preferred != NULL) {
@@ -66,24 +70,34 @@ static void rouse(const struct hart *preferred)
     }
 }
 
-bool scheduler_wake(struct vcpu *vcpu, enum vcpu_run from)
+bool scheduler_wake(struct vcpu *vcpu, enum vcpu_run from, bool (*ready)(const struct vcpu *vcpu))
 {
+    const struct hart *last = NULL;
     spinlock_take(&queue.lock);
-    bool woken = atomic_load(&vcpu->run) == from;
+    bool woken = atomic_load(&vcpu->run) == from && (ready == NULL || ready(vcpu));
     if (woken) {
+        last = vcpu->last_hart; /* whoever takes it may change that */
         atomic_store(&vcpu->run, RUN_QUEUED);
         append(vcpu);
     }
     spinlock_release(&queue.lock);
     if (woken) {
-        rouse(vcpu->last_hart);
+        rouse(last);
     }
     return woken;
 }
 
-void scheduler_sweep(struct capsule *capsule)
+/* For the hart that loaded it and takes the next from the queue at once: nobody needs to be roused. */
+static void requeue(struct vcpu *vcpu)
 {
     spinlock_take(&queue.lock);
+    atomic_store(&vcpu->run, RUN_QUEUED);
+    append(vcpu);
+    spinlock_release(&queue.lock);
+}
+
+static void sweep(struct capsule *capsule)
+{
     for (uint32_t id = 0; id < capsule->config.vcpus; id++) {
         struct vcpu *vcpu = capsule_vcpu(capsule, id);
         if (atomic_load(&vcpu->run) == RUN_QUEUED) {
@@ -91,7 +105,19 @@ void scheduler_sweep(struct capsule *capsule)
         }
         atomic_store(&vcpu->run, RUN_OFF);
     }
+}
+
+bool scheduler_sweep(struct capsule *capsule, unsigned *state)
+{
+    spinlock_take(&queue.lock);
+    *state = atomic_load(&capsule->state);
+    bool swept = (*state & 0xff) == CAPSULE_STOPPING && atomic_load(&capsule->loaded) == 0;
+    if (swept) {
+        atomic_store(&capsule->state, CAPSULE_COMMITTING);
+        sweep(capsule);
+    }
     spinlock_release(&queue.lock);
+    return swept;
 }
 
 static bool overcommitted(void)
@@ -159,8 +185,8 @@ static void load(struct hart *hart, struct vcpu *vcpu)
 {
     const struct capsule *capsule = vcpu->capsule;
     bool moved = vcpu->last_hart != hart;
-    bool resident = hart->resident == vcpu && !moved;
     vcpu_arrive(vcpu, hart);
+    bool resident = hart->resident == vcpu && !moved; /* unless arriving made a new context of it */
     if (hart->protected_for != capsule) {
         capsule->isolation->enter(hart, capsule);
         hart->protected_for = (struct capsule *)vcpu->capsule;
@@ -172,13 +198,11 @@ static void load(struct hart *hart, struct vcpu *vcpu)
     hart->resident = NULL;
     hart->current = vcpu;
     hart->reschedule = false;
-    if (overcommitted()) {
-        arm_slice(hart);
-    }
 }
 
 /* Takes the current vCPU off this hart; it becomes what vcpu->leaving says. After the state is published any hart
- * may take the vCPU, so it is looked at once more only through scheduler_wake. */
+ * may take the vCPU, so it is looked at once more only through scheduler_wake. Who asked for a fence while it was loaded
+ * must not wait until it runs again, and is answered before: later the answer would be another hart's to give. */
 static void unload(struct hart *hart, struct vcpu *vcpu)
 {
     struct capsule *capsule = vcpu->capsule;
@@ -187,14 +211,14 @@ static void unload(struct hart *hart, struct vcpu *vcpu)
     hart->current = NULL;
     hart->resident = vcpu;
     vcpu_depart(vcpu, hart);
+    fence_answer(vcpu);
     if (vcpu->leaving == RUN_QUEUED) {
-        scheduler_wake(vcpu, RUN_LOADED);
+        scheduler_wake(vcpu, RUN_LOADED, NULL);
     } else {
         enum vcpu_run left = vcpu->leaving;
         atomic_store(&vcpu->run, left);
         vcpu_left(vcpu, left);
     }
-    fence_answer(vcpu); /* who asked while it was loaded must not wait until it runs again */
     capsule_left(capsule);
 }
 
@@ -209,7 +233,7 @@ static bool fill_for(struct hart *hart, struct vcpu *vcpu)
     if (done) {
         vcpu->last_hart = NULL; /* new code: fence.i before it runs */
     }
-    scheduler_wake(vcpu, RUN_LOADED);
+    requeue(vcpu);
     capsule_left(capsule);
     hart_serve(hart);
     return true;
@@ -238,6 +262,7 @@ static struct vcpu *find(struct hart *hart)
     }
 }
 
+/* After a vCPU was loaded too: a stop that was asked for before vcpu->hart was set rang nobody. */
 static void let_go_if_due(struct hart *hart)
 {
     struct vcpu *vcpu = hart->current;
@@ -261,8 +286,9 @@ struct arch_context *scheduler_next(struct hart *hart)
     if (hart->current != NULL) {
         let_go_if_due(hart);
     }
-    if (hart->current == NULL) {
+    while (hart->current == NULL) {
         load(hart, find(hart));
+        let_go_if_due(hart);
     }
     struct vcpu *vcpu = hart->current;
     vcpu_fold(vcpu);

@@ -13,17 +13,21 @@
 
 enum { SLICE_MICROSECONDS = 2000 };
 
+/* Once at boot. Ticks of clock_now per second. */
 void scheduler_init(uint32_t timebase_hz);
 
 /* The end of every trap: lets the current vCPU go if it must, finds the next one (sleeping until there is one), folds
  * its events and returns its context. Called by trap_handle on the hart's own stack, no lock held. */
 struct arch_context *scheduler_next(struct hart *hart);
 
-/* Makes a vCPU runnable if it is in state from; false if it is in another. Any hart. */
-bool scheduler_wake(struct vcpu *vcpu, enum vcpu_run from);
+/* Makes a vCPU runnable if it is in state from and ready says so (NULL: always); else false. ready is called with the
+ * queue's lock held: while it looks, nobody can load the vCPU. Any hart, any lock but a timer heap's held. */
+bool scheduler_wake(struct vcpu *vcpu, enum vcpu_run from, bool (*ready)(const struct vcpu *vcpu));
 
-/* Takes every vCPU of a capsule that nobody has loaded out of the scheduler: all become RUN_OFF. */
-void scheduler_sweep(struct capsule *capsule);
+/* If the capsule is STOPPING and nobody has one of its vCPUs loaded: makes it COMMITTING and takes its vCPUs out of the
+ * scheduler (all become RUN_OFF), so that none can be loaded until it is started again; then true, with the state as it
+ * was in *state. */
+bool scheduler_sweep(struct capsule *capsule, unsigned *state);
 
 /* How many vCPUs may want a hart (not RUN_OFF); change by +1 or −1. */
 void scheduler_count_started(int change);

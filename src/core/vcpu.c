@@ -21,7 +21,8 @@ bool vcpu_must_wake(const struct vcpu *vcpu)
 {
     unsigned events = atomic_load(&vcpu->pending);
     unsigned long bits = vcpu->context.sip;
-    bool sstc = vcpu->last_hart != NULL && vcpu->last_hart->features.sstc;
+    const struct hart *last = vcpu->last_hart;
+    bool sstc = last != NULL && last->features.sstc;
     uint64_t deadline = sstc ? vcpu->context.stimecmp : vcpu->deadline;
     bits |= atomic_load(&vcpu->external) != 0 ? BIT(IRQ_S_EXTERNAL) : 0;
     bits |= (events & EVENT_IPI) != 0 ? BIT(IRQ_S_SOFT) : 0;
@@ -41,14 +42,10 @@ void vcpu_post(struct vcpu *vcpu, unsigned events)
         break;
     }
     case RUN_WAITING:
-        if (vcpu_must_wake(vcpu)) {
-            scheduler_wake(vcpu, RUN_WAITING);
-        }
+        scheduler_wake(vcpu, RUN_WAITING, vcpu_must_wake);
         break;
     case RUN_BLOCKED:
-        if (may_unblock(vcpu)) {
-            scheduler_wake(vcpu, RUN_BLOCKED);
-        }
+        scheduler_wake(vcpu, RUN_BLOCKED, may_unblock);
         break;
     case RUN_QUEUED:
     case RUN_OFF:
@@ -105,11 +102,12 @@ void vcpu_start(struct vcpu *vcpu, unsigned long entry, unsigned long argument)
     vcpu->last_hart = NULL;
     vcpu->leaving = RUN_LOADED;
     vcpu->suspend.resumes = false;
-    atomic_store(&vcpu->pending, 0);
+    /* Notes to fence stay: who left one may wait for the answer. */
+    atomic_fetch_and(&vcpu->pending, (unsigned)(EVENT_FENCE_VMA | EVENT_FENCE_I));
     atomic_fetch_add(&vcpu->capsule->started, 1);
     scheduler_count_started(1);
     atomic_store(&vcpu->hsm, SBI_HSM_STARTED);
-    scheduler_wake(vcpu, RUN_OFF);
+    scheduler_wake(vcpu, RUN_OFF, NULL);
 }
 
 void vcpu_off(struct vcpu *vcpu)
@@ -197,24 +195,28 @@ static void left_for_good(struct vcpu *vcpu)
 
 void vcpu_left(struct vcpu *vcpu, enum vcpu_run left)
 {
-    if (left == RUN_WAITING && vcpu_must_wake(vcpu)) {
-        scheduler_wake(vcpu, RUN_WAITING);
-    } else if (left == RUN_BLOCKED && may_unblock(vcpu)) {
-        scheduler_wake(vcpu, RUN_BLOCKED);
+    if (left == RUN_WAITING) {
+        scheduler_wake(vcpu, RUN_WAITING, vcpu_must_wake);
+    } else if (left == RUN_BLOCKED) {
+        scheduler_wake(vcpu, RUN_BLOCKED, may_unblock);
     } else if (left == RUN_OFF) {
         left_for_good(vcpu);
     }
 }
 
+/* Whoever is answered here has left its note before we look for notes once more: so the fence that it wants is made
+ * after it asked. A note that comes later brings the vCPU here again, with whoever left it. */
 static void fold_fences(struct vcpu *vcpu, unsigned events)
 {
+    uint32_t waiters = fence_take_waiters(vcpu);
+    events |= atomic_load(&vcpu->pending);
     if ((events & EVENT_FENCE_VMA) != 0) {
         arch_fence_vma();
     }
     if ((events & EVENT_FENCE_I) != 0) {
         arch_fence_i();
     }
-    fence_answer(vcpu);
+    fence_tell(vcpu, waiters);
 }
 
 void vcpu_fold(struct vcpu *vcpu)

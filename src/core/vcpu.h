@@ -92,7 +92,8 @@ void vcpu_arrive(struct vcpu *vcpu, struct hart *hart);
 void vcpu_depart(struct vcpu *vcpu, struct hart *hart);
 void vcpu_left(struct vcpu *vcpu, enum vcpu_run left);
 
-/* Whether an event that ends WFI or suspend is pending; vCPU saved, on any hart. */
+/* Whether an event that ends WFI or suspend is pending. Only for a vCPU that is RUN_WAITING and can't cease to be:
+ * scheduler_wake's condition, with the queue's lock held. */
 bool vcpu_must_wake(const struct vcpu *vcpu);
 
 #endif

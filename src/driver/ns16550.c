@@ -53,7 +53,11 @@ static int get(const struct machine_uart *uart)
 static void interrupts(const struct machine_uart *uart, bool receive, bool transmit)
 {
     write(uart, IER, (uint8_t)((receive ? IER_RECEIVE : 0) | (transmit ? IER_TRANSMIT : 0)));
-    (void)read(uart, IIR); /* DesignWare parts hold a stale indication until it is read */
+    if (!transmit) {
+        /* DesignWare parts hold a stale indication until it is read. Not if the transmitter's interrupt is wanted: reading
+         * takes it back, and it doesn't come again while there is nothing to send. */
+        (void)read(uart, IIR);
+    }
 }
 
 const struct serial_ops ns16550_ops = {

@@ -113,6 +113,9 @@ enum dx_error pmp_self_test(struct hart *hart, const struct capsule *capsule, hp
         { range_last(hypervisor_image) },
         { hart->arch.stack_top - 1 },
         other,
+        /* the bytes beside the capsule, whatever is there; at an end of the address space: other once more */
+        { capsule->ram.base != 0 ? capsule->ram.base - 1 : other.at },
+        { range_last(capsule->ram) != UINTPTR_MAX ? range_last(capsule->ram) + 1 : other.at },
     };
     for (size_t n = 0; n < ARRAY_LENGTH(closed); n++) {
         if (arch_supervisor_can_load(closed[n])) {

@@ -15,9 +15,12 @@
 
 enum {
     STAGE_SIZE = 16384,  /* log lines and labelled output on their way to the UART; a power of two */
-    PORTS_MAX = 64,
+    STAGE_FOR_GUESTS = 1024, /* of that: what capsules may fill, so that log lines find room whatever they write */
+    PORTS_MAX = CAPSULES_MAX,
+    TURN_MAX = 256,      /* bytes of one capsule, if others wait, before its line is cut */
     MOVE_MAX = 512,      /* bytes out in one go */
     RECEIVE_MAX = 64,    /* bytes in in one go */
+    FLUSH_MAX = 1024 * KIB,
     ESCAPE = 0x1d,       /* Ctrl-] */
     POLL_PER_SECOND = 500, /* without an interrupt */
 };
@@ -29,8 +32,10 @@ static struct {
     uint32_t count;
     uint32_t focus;      /* whom input goes to */
     uint32_t writer;     /* labelled: whose line is being written */
+    uint32_t turn;       /* labelled: bytes since it became the writer */
     bool at_line_start;  /* labelled: nothing of writer's line is out yet */
     bool started, receive_off, escaped;
+    bool receive_on, transmit_on; /* the UART's interrupts as they were last set */
     uint32_t head, tail;
     uint8_t stage[STAGE_SIZE];
 } terminal = { .at_line_start = true };
@@ -51,15 +56,15 @@ static bool alive(const struct capsule *capsule)
 
 /* --- output --------------------------------------------------------------------------------------------------- */
 
-static uint32_t stage_room(void)
+static uint32_t staged(void)
 {
-    return STAGE_SIZE - (terminal.head - terminal.tail);
+    return terminal.head - terminal.tail;
 }
 
 /* Whole or not at all, so that no line is torn. */
 static void stage_text(const char *text, size_t length)
 {
-    if (length > stage_room()) {
+    if (length > STAGE_SIZE - staged()) {
         return;
     }
     for (size_t n = 0; n < length; n++) {
@@ -101,16 +106,19 @@ static void finish_line(void)
     }
 }
 
-/* The next port that has output, from the writer on: it keeps its line while it has more to say. */
+/* The next port that has output, from the writer on: it keeps its line while it has more to say, until its turn is over
+ * and another waits. */
 static bool choose_writer(void)
 {
-    for (uint32_t n = 0; n < terminal.count; n++) {
+    uint32_t first = terminal.turn < TURN_MAX ? 0 : 1;
+    for (uint32_t n = first; n < terminal.count + first; n++) {
         uint32_t port = (terminal.writer + n) % terminal.count;
         if (byte_ring_used(&terminal.ports[port]->output) != 0) {
             if (port != terminal.writer) {
                 finish_line();
                 terminal.writer = port;
             }
+            terminal.turn = n == 0 ? terminal.turn : 0;
             return true;
         }
     }
@@ -120,12 +128,17 @@ static bool choose_writer(void)
 /* Labelled mode: moves bytes from ports to the stage while it surely has room for them. */
 static void stage_ports(void)
 {
-    for (unsigned n = 0; n < MOVE_MAX && stage_room() > 64 && choose_writer(); n++) {
+    if (raw()) {
+        return;
+    }
+    for (unsigned n = 0; n < MOVE_MAX && staged() < STAGE_FOR_GUESTS && choose_writer(); n++) {
         uint8_t byte;
         if (console_port_drain(terminal.ports[terminal.writer], &byte, 1) == 1) {
             stage_guest_byte(terminal.writer, byte);
+            terminal.turn++;
             if (terminal.at_line_start) {
                 terminal.writer = (terminal.writer + 1) % terminal.count;
+                terminal.turn = 0;
             }
         }
     }
@@ -154,17 +167,25 @@ static bool anything_left(void)
     return false;
 }
 
+/* Every byte that a guest writes comes by here: registers are only written if something changes. */
+static void set_interrupts(bool receive, bool transmit)
+{
+    if (receive != terminal.receive_on || transmit != terminal.transmit_on) {
+        terminal.receive_on = receive;
+        terminal.transmit_on = transmit;
+        serial_interrupts(receive, transmit);
+    }
+}
+
 /* With terminal.lock held. */
 static void move_out(void)
 {
     uint8_t byte;
-    if (!raw()) {
-        stage_ports();
-    }
+    stage_ports();
     for (unsigned n = 0; n < MOVE_MAX && serial_can_put() && next_byte(&byte); n++) {
         serial_put(byte);
     }
-    serial_interrupts(!terminal.receive_off, anything_left());
+    set_interrupts(!terminal.receive_off, anything_left());
 }
 
 /* --- input ---------------------------------------------------------------------------------------------------- */
@@ -205,10 +226,9 @@ static bool escape_byte(uint8_t byte)
     return true;
 }
 
-/* With terminal.lock held; true if the port in focus got something. Bytes stay in the UART while the port is full. */
-static bool move_in(void)
+/* With terminal.lock held; marks ports that got something. Bytes stay in the UART while the port in focus is full. */
+static void move_in(bool told[PORTS_MAX])
 {
-    bool fed = false;
     struct console_port *port = terminal.ports[terminal.focus];
     for (unsigned n = 0; n < RECEIVE_MAX; n++) {
         if (!console_port_can_feed(port)) {
@@ -221,11 +241,10 @@ static bool move_in(void)
         }
         if (!escape_byte((uint8_t)byte)) {
             console_port_feed(port, (uint8_t)byte);
-            fed = true;
+            told[terminal.focus] = true;
         }
         port = terminal.ports[terminal.focus];
     }
-    return fed;
 }
 
 static void discard_input(void)
@@ -240,7 +259,7 @@ void terminal_serve(void)
     bool told[PORTS_MAX] = { false };
     spinlock_take(&terminal.lock);
     if (terminal.count != 0) {
-        told[terminal.focus] = move_in();
+        move_in(told);
     } else {
         discard_input();
     }
@@ -327,7 +346,9 @@ void terminal_start(bool has_interrupt, uint32_t timebase_hz)
 {
     terminal.started = true;
     if (has_interrupt) {
-        serial_interrupts(true, false);
+        spinlock_take(&terminal.lock);
+        set_interrupts(true, false);
+        spinlock_release(&terminal.lock);
     } else if (serial_present()) {
         poll_ticks = timebase_hz / POLL_PER_SECOND;
         poll_timer.fire = poll;
@@ -338,7 +359,11 @@ void terminal_start(bool has_interrupt, uint32_t timebase_hz)
 void terminal_flush(void)
 {
     uint8_t byte;
-    for (uint32_t n = 0; n < STAGE_SIZE + CONSOLE_RING_SIZE && next_byte(&byte); n++) {
+    spinlock_take(&terminal.lock); /* no other hart shall move bytes meanwhile */
+    stage_ports();
+    for (uint32_t n = 0; n < FLUSH_MAX && next_byte(&byte); n++) {
         serial_put_wait((char)byte);
+        stage_ports();
     }
+    spinlock_release(&terminal.lock);
 }

@@ -55,6 +55,7 @@ void devices_plic_race(void);
 void devices_uart(void);
 void devices_uart_interrupt(void);
 void devices_rtc(void);
+void devices_alarm(void); /* only when asked for: tests=alarm */
 void devices_syscon(void);
 void devices_paging(void);
 void devices_straddle(void);

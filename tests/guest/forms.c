@@ -126,7 +126,7 @@ unsigned long must_load(unsigned long address, unsigned width)
     if (trap.trapped) {
         check(false, "load of %u bytes at 0x%lx: cause %lu", width, address, trap.cause);
     }
-    return width == 4 ? (uint32_t)trap.result : trap.result;
+    return trap.result & (width < sizeof(long) ? (1ul << width * 8) - 1 : ~0ul);
 }
 
 void must_store(unsigned long address, unsigned width, unsigned long value)

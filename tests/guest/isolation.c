@@ -35,7 +35,9 @@ size_t outside(unsigned long *addresses, size_t most)
     }
     static const unsigned long odd[] = {0ul - 8, 0ul - PAGE, 1ul << (XLEN - 1), ~0ul >> 1 & ~7ul};
     for (size_t i = 0; i < COUNT_OF(odd) && count < most; i++) {
-        addresses[count++] = odd[i];
+        if (is_outside(odd[i])) { /* on RV32 the top bit alone is where RAM is */
+            addresses[count++] = odd[i];
+        }
     }
     if (argument("foreign", 0) != 0 && count < most) {
         addresses[count++] = argument("foreign", 0);

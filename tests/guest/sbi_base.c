@@ -144,7 +144,7 @@ void sbi_unknown(void)
 void sbi_user(void)
 {
     static const uint32_t code[] = {
-        0x535258b7, 0x3548889b, /* a7 = SRST, in two steps (lui, addiw) */
+        0x535258b7, 0x35488893, /* a7 = SRST, in two steps (lui, addi) */
         0x00000813,             /* a6 = 0 */
         CODE_ECALL, CODE_RET,
     };

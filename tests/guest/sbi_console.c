@@ -28,7 +28,9 @@ static void console_ranges(unsigned long function)
         if (!in_ram(addresses[i])) {
             refused(function, 1, addresses[i], 0);
         }
-        refused(function, 64, addresses[i], 0);
+        if (!in_ram(addresses[i]) || !in_ram(addresses[i] + 63)) {
+            refused(function, 64, addresses[i], 0);
+        }
         refused(function, ~0ul, addresses[i], 0);
     }
     refused(function, 64, end - 8, 0);      /* across the end */

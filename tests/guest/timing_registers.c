@@ -72,7 +72,7 @@ static void disturb(uint64_t *random)
     } else if (choice == 1) {
         sbi(SBI_EXT_RFENCE, 1, 0, ~0ul, 0);
     } else {
-        spin((random64(random) >> 20) % milliseconds(choice));
+        spin((unsigned long)(random64(random) >> 20) % (unsigned long)milliseconds(choice));
     }
 }
 
@@ -85,7 +85,7 @@ static void float_member(struct member *member)
     uint64_t *in = floats[member->index][0], *out = floats[member->index][1], random = now() + member->id;
     while (!over) {
         for (size_t i = 0; i < 32; i++) {
-            in[i] = 0x4010000000000000ull + (member->id << 32) + (member->rounds << 8) + i;
+            in[i] = 0x4010000000000000ull + ((uint64_t)member->id << 32) + (member->rounds << 8) + i;
         }
         status_field(STATUS_FS, FIELD_DIRTY);
         fp_load(in);

@@ -56,7 +56,7 @@ def halted(machine, pattern, timeout=30):
     """Waits for the one line that says why the machine halts, then for the halt; returns the line."""
     machine.expect(rf"({ALERT}[^\r\n]*{pattern}[^\r\n]*)\r\n", timeout)
     line = machine.match[1]
-    machine.expect(rf"{ALERT}Halted\.\r", timeout)
+    machine.expect(rf"{ALERT}(Halted|Powering off)\.\r", timeout)
     return line
 
 

@@ -216,6 +216,7 @@ class Machine:
             pass
         if self.child.isalive():
             self.child.kill(signal.SIGKILL)
+            self.child.wait()  # close() alone gives it a tenth of a second
         self.child.close(force=True)
         self.log.close()
 

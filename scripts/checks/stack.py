@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+def check_stack():
+    """x"""
+    return [], ""
