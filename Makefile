@@ -73,7 +73,7 @@ $(BUILD)/$(1)/libfdt/%.o: $(LIBFDT_SRC)/libfdt.h
 $(BUILD)/$(1)/%.o: %.c $(LIBFDT_SRC)/libfdt.h $(BUILD)/$(1)/offsets.h
 	@mkdir -p $$(@D)
 	@echo '  CC   $$@'
-	@$(CC) $(FLAGS_$(1)) $(LANGUAGE) $(TARGET_FLAGS) $(WARNINGS) $(GCC_WARNINGS) $(DEFINES) -MMD -MP \
+	@$(CC) $(FLAGS_$(1)) $(LANGUAGE) $(TARGET_FLAGS) $$(FILE_FLAGS) $(WARNINGS) $(GCC_WARNINGS) $(DEFINES) -MMD -MP \
 	  -Isrc -Iinclude -isystem src/lib/include -isystem $(LIBFDT_SRC) -c $$< -o $$@
 
 $(BUILD)/$(1)/%.o: %.S $(BUILD)/$(1)/offsets.h
@@ -190,6 +190,9 @@ test-quick: setup ## the tests of the first five minutes
 
 test-all: setup ## the whole cross product of machines, emulators and sizes (hours)
 	scripts/test exhaustive
+
+# Without this GCC would make memcpy's loop a call of memcpy.
+$(BUILD)/rv64/src/lib/string.o $(BUILD)/rv32/src/lib/string.o: FILE_FLAGS := -fno-tree-loop-distribute-patterns
 
 # Floating-point and vector save code is assembled for harts that have them; nothing else is.
 $(BUILD)/rv64/src/arch/riscv/fp.o: FLAGS_rv64 := -march=rv64imafdc -mabi=lp64 -misa-spec=2.2

@@ -50,8 +50,8 @@ static void log_isolation(void)
 
 _Noreturn void boot_main(unsigned long hart, const void *tree, unsigned long old_image)
 {
-    struct range image = { (uintptr_t)image_start, (uint64_t)(image_end - image_start) };
-    struct range old = { old_image, image.size };
+    struct range image = boot_image_range((uintptr_t)image_start, (uintptr_t)image_end);
+    struct range old = { old_image, (uintptr_t)image_end - (uintptr_t)image_start };
     boot_hart.arch.id = hart;
     boot_read_tree(tree);
     log_info("Welcome to diosix %s ... using device tree at 0x%lx", DIOSIX_VERSION, (unsigned long)(uintptr_t)tree);

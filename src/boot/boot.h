@@ -26,6 +26,9 @@ extern struct hart boot_hart;
  * RAM, clear of everything that is needed still; or image_start if there is no better place. */
 unsigned long boot_choose_home(const void *tree, unsigned long image_start, unsigned long image_end);
 
+/* What the image occupies once it is at home: a power of two at its own multiple, if it could choose. */
+struct range boot_image_range(unsigned long image_start, unsigned long image_end);
+
 /* boot/inventory.c: finds the console, reads the host's tree into boot_machine. */
 void boot_read_tree(const void *tree);
 /* Moves tree and manifest to the top of RAM and sets up the machine's memory. old_image: where the image came from;
@@ -47,7 +50,7 @@ void boot_fault(enum boot_fault fault);
 struct boot_options boot_parse_options(const char *arguments);
 
 /* boot/capsules.c: creates and starts what the manifest describes, each capsule by itself; at least one must come out. */
-void boot_create_capsules(struct blob manifest, const struct boot_options *options);
+void boot_create_capsules(struct blob blob, const struct boot_options *options);
 /* Seeds the generator of guests' rng-seeds from the tree and Zkr. */
 void boot_seed(void);
 

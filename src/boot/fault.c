@@ -6,6 +6,7 @@
 #include "boot/boot.h"
 
 /* Too much for any stack; never comes back. */
+/* NOLINTNEXTLINE(misc-no-recursion) */
 static unsigned descend(unsigned depth)
 {
     volatile uint8_t frame[256];

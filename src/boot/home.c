@@ -41,6 +41,15 @@ static uint64_t next_power_of_two(uint64_t size)
     return power;
 }
 
+struct range boot_image_range(unsigned long image_start, unsigned long image_end)
+{
+    uint64_t size = next_power_of_two(image_end - image_start);
+    if (image_start % size != 0) {
+        size = align_up(image_end - image_start, PAGE_SIZE); /* it could not move */
+    }
+    return (struct range){ image_start, size };
+}
+
 unsigned long boot_choose_home(const void *tree, unsigned long image_start, unsigned long image_end)
 {
     boot_read_tree(tree);

@@ -106,7 +106,7 @@ extern const uint8_t manifest_start[], manifest_end[];
 
 static struct range embedded_manifest(void)
 {
-    return (struct range){ (uintptr_t)manifest_start, (uint64_t)(manifest_end - manifest_start) };
+    return (struct range){ (uintptr_t)manifest_start, (uintptr_t)manifest_end - (uintptr_t)manifest_start };
 }
 
 static bool initrd_in_ram(void)

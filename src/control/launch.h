@@ -17,7 +17,7 @@ struct launch_host {
     const char *mmu_type;
     const struct hart_features *features; /* what all usable harts have */
 };
-void launch_init(const struct launch_host *host);
+void launch_init(const struct launch_host *what);
 
 /* Makes a capsule and appends it to the list of capsules, in state LOADED. On a refusal nothing is left behind. Logs
  * "Created capsule". */

@@ -32,6 +32,7 @@ void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length)
 
 /* --- filling ------------------------------------------------------------------------------------------------- */
 
+/* Counts the capsule as loaded: the caller calls capsule_left() when this has returned. */
 static void begin(struct capsule *capsule, enum capsule_state from)
 {
     struct vcpu *first = capsule_vcpu(capsule, 0);
@@ -43,7 +44,6 @@ static void begin(struct capsule *capsule, enum capsule_state from)
         vcpu_start(first, (unsigned long)capsule->plan.entry,
                    (unsigned long)(capsule->ram.base + capsule->plan.tree_offset));
     }
-    capsule_left(capsule);
 }
 
 void capsule_start(struct capsule *capsule)
@@ -51,6 +51,7 @@ void capsule_start(struct capsule *capsule)
     enum capsule_state state = capsule_state(capsule);
     if (state == CAPSULE_LOADED || state == CAPSULE_STOPPED || state == CAPSULE_CRASHED) {
         begin(capsule, state);
+        capsule_left(capsule);
     }
 }
 
@@ -148,29 +149,33 @@ static void report_stop(struct capsule *capsule, enum stop_reason reason)
     capsule->why[0] = '\0';
 }
 
-static void commit_stop(struct capsule *capsule, enum stop_reason reason)
+/* True if it began anew: then it counts as loaded once more. */
+static bool commit_stop(struct capsule *capsule, enum stop_reason reason)
 {
     clear_vcpus(capsule);
     report_stop(capsule, reason);
     if (reason == STOP_RESET) {
         begin(capsule, CAPSULE_COMMITTING);
-        return;
+        return true;
     }
     atomic_store(&capsule->state, reason == STOP_CRASH ? CAPSULE_CRASHED : CAPSULE_STOPPED);
     if (!any_alive() && when_all_stopped != NULL) {
         when_all_stopped();
     }
+    return false;
 }
 
 void capsule_left(struct capsule *capsule)
 {
-    unsigned state;
-    if (atomic_fetch_sub(&capsule->loaded, 1) != 1 || capsule_state(capsule) != CAPSULE_STOPPING) {
-        return;
-    }
-    /* Since we looked another vCPU may have been loaded, or another hart may have committed: the queue's lock decides. */
-    if (scheduler_sweep(capsule, &state)) {
-        commit_stop(capsule, (enum stop_reason)(state >> REASON_SHIFT));
+    bool again = true;
+    while (again) {
+        unsigned state;
+        if (atomic_fetch_sub(&capsule->loaded, 1) != 1 || capsule_state(capsule) != CAPSULE_STOPPING) {
+            return;
+        }
+        /* Since we looked another vCPU may have been loaded, or another hart may have committed: the queue's lock
+         * decides. */
+        again = scheduler_sweep(capsule, &state) && commit_stop(capsule, (enum stop_reason)(state >> REASON_SHIFT));
     }
 }
 

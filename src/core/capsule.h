@@ -103,7 +103,7 @@ static inline struct vcpu *capsule_vcpu(const struct capsule *capsule, uint32_t 
 [[nodiscard]] void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length);
 
 /* Asks for a stop. Only the first request of a life counts; the caller must then leave the guest (OUTCOME_STOP). */
-void capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *format, ...)
+void capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *pattern, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* From LOADED, STOPPED or CRASHED: fills RAM anew and runs from the kernel's entry. */

@@ -53,7 +53,7 @@ static void print_backtrace(unsigned long frame)
 {
     unsigned long top = arch_this_hart()->stack_top;
     print("  backtrace:");
-    for (unsigned n = 0; n < BACKTRACE_MAX && frame % sizeof(long) == 0 && frame > top - 32 * KIB && frame <= top; n++) {
+    for (unsigned n = 0; n < BACKTRACE_MAX && frame % sizeof(long) == 0 && frame > top - 32UL * KIB && frame <= top; n++) {
         const unsigned long *words = (const unsigned long *)frame;
         print(" 0x%lx", words[-1]);
         frame = words[-2];

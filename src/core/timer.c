@@ -86,7 +86,7 @@ bool timer_arm(struct timer_heap *heap, struct timer *timer, uint64_t deadline)
     spinlock_take(&heap->lock);
     struct timer_heap *armed_on = atomic_load(&timer->heap);
     assert(armed_on == NULL || armed_on == heap);
-    if (armed_on == heap) {
+    if (armed_on != NULL) {
         heap_remove(heap, timer);
     }
     timer->deadline = deadline;

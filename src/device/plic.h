@@ -45,6 +45,6 @@ void plic_init(struct plic *plic, gpa_t base, uint32_t vcpus, void (*output)(voi
 
 /* Drives a line; fits irq_line.set, with the struct plic as the controller. Takes the PLIC's lock. source is
  * 1 … PLIC_SOURCE_MAX; others are ignored. */
-void plic_line_set(void *plic, uint32_t source, bool level);
+void plic_line_set(void *controller, uint32_t source, bool level);
 
 #endif

@@ -42,6 +42,6 @@ void uart16550_init(struct uart16550 *uart, gpa_t base, struct console_port *por
 
 /* Input arrived at the port, or refused output found room; fits console_port.notify, with the struct uart16550 as
  * the receiver. Takes the device's lock. */
-void uart16550_notify(void *uart);
+void uart16550_notify(void *receiver);
 
 #endif

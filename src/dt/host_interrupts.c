@@ -65,6 +65,7 @@ static enum dx_error slots_read(struct host_reader *reader, const struct tree_wa
     if (!pairs_find(walk, &pairs)) {
         return bad_node(reader, walk, "interrupts-extended");
     }
+    clint->slots = 0;
     for (size_t i = 0; i < pairs.count; i++) {
         uint32_t phandle = pair_phandle(&pairs, i);
         uint32_t slot = 0;

@@ -82,7 +82,7 @@ static enum dx_error regs_add(struct host_reader *reader, const struct tree_walk
     /* the loop must have ended because the property did, not because an entry is bad */
     const void *reg = fdt_getprop(walk->blob, walk->node, "reg", &length);
     const struct tree_bus *bus = &walk->buses[walk->depth - 1];
-    if (reg != NULL && (size_t)length != index * (bus->address_cells + bus->size_cells) * sizeof(fdt32_t)) {
+    if (reg != NULL && (size_t)length != (size_t)index * (bus->address_cells + bus->size_cells) * sizeof(fdt32_t)) {
         return refuse(reader->refusal, DX_BAD_TREE, "device tree: %s: entry %u of reg can't be used", node_name(walk),
                       index);
     }

@@ -61,6 +61,11 @@ bool tree_walk_to(struct tree_walk *walk, const void *blob, int node)
     return false;
 }
 
+static size_t cells_size(unsigned cells)
+{
+    return (size_t)cells * CELL;
+}
+
 static bool cells_usable(unsigned address_cells, unsigned size_cells)
 {
     return address_cells >= 1 && address_cells <= CELLS_MAX && size_cells <= CELLS_MAX;
@@ -70,10 +75,10 @@ static bool cells_usable(unsigned address_cells, unsigned size_cells)
 static bool entry_applies(const struct tree_bus *bus, const struct tree_bus *parent, const uint8_t *entry,
                           struct range *range)
 {
-    const uint8_t *parent_at = entry + bus->address_cells * CELL;
+    const uint8_t *parent_at = entry + cells_size(bus->address_cells);
     uint64_t child_base = tree_cells(entry, bus->address_cells);
     uint64_t parent_base = tree_cells(parent_at, parent->address_cells);
-    uint64_t size = tree_cells(parent_at + parent->address_cells * CELL, bus->size_cells);
+    uint64_t size = tree_cells(parent_at + cells_size(parent->address_cells), bus->size_cells);
 
     if (!range_holds((struct range){child_base, size}, range->base, range->size) ||
         parent_base > UINT64_MAX - (range->base - child_base)) {
@@ -92,7 +97,7 @@ static bool bus_translate(const struct tree_bus *bus, const struct tree_bus *par
     if (bus->ranges_length == 0) {
         return true;
     }
-    size_t entry = (bus->address_cells + parent->address_cells + bus->size_cells) * CELL;
+    size_t entry = cells_size(bus->address_cells + parent->address_cells + bus->size_cells);
     size_t count = MIN(bus->ranges_length / entry, (size_t)TREE_RANGES_MAX);
     for (size_t i = 0; i < count; i++) {
         if (entry_applies(bus, parent, bus->ranges + i * entry, range)) {
@@ -113,13 +118,13 @@ bool tree_walk_reg(const struct tree_walk *walk, unsigned index, struct range *r
     if (!cells_usable(bus->address_cells, bus->size_cells)) {
         return false;
     }
-    size_t entry = (bus->address_cells + bus->size_cells) * CELL;
+    size_t entry = cells_size(bus->address_cells + bus->size_cells);
     if (index >= (size_t)length / entry) {
         return false;
     }
     reg += index * entry;
     struct range found = {tree_cells(reg, bus->address_cells),
-                          tree_cells(reg + bus->address_cells * CELL, bus->size_cells)};
+                          tree_cells(reg + cells_size(bus->address_cells), bus->size_cells)};
     bool valid = range_valid(found);
     for (int level = walk->depth - 1; valid && level > 0; level--) {
         valid = bus_translate(&walk->buses[level], &walk->buses[level - 1], &found);

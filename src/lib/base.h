@@ -12,9 +12,7 @@
 
 #include "diosix/errors.h"
 
-#ifndef static_assert
 #define static_assert _Static_assert
-#endif
 
 enum { XLEN = (int)sizeof(long) * 8 }; /* the hart's word size in bits; choose with a plain if */
 
@@ -40,7 +38,7 @@ enum outcome {
 };
 
 /* An assertion holds in every build: if it fails, the hypervisor itself is wrong and the machine halts. */
-_Noreturn void panic_at(const char *file, int line, const char *format, ...)
+_Noreturn void panic_at(const char *file, int line, const char *pattern, ...)
     __attribute__((format(printf, 3, 4)));
 #define panic(...) panic_at(__FILE__, __LINE__, __VA_ARGS__)
 #define assert(condition)                                                                                              \

@@ -81,7 +81,7 @@ void chacha20_block(const uint32_t key[8], uint32_t counter, const uint32_t nonc
             quarter_round(&x[i], &x[4 + (i + 1) % 4], &x[8 + (i + 2) % 4], &x[12 + (i + 3) % 4]);
         }
     }
-    for (unsigned i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 16; i++) {
         store_little(&out[4 * i], x[i] + start[i]);
     }
     wipe(x, sizeof(x));
@@ -98,7 +98,7 @@ static void make_block(struct random_state *state, uint32_t counter, uint32_t la
 
 static void set_key(struct random_state *state, const uint8_t bytes[KEY_BYTES])
 {
-    for (unsigned i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++) {
         state->key[i] = load_little(&bytes[4 * i]);
     }
 }
@@ -113,7 +113,7 @@ void random_mix(struct random_state *state, const uint8_t *seed, size_t length)
         size_t size = MIN(length, sizeof(piece));
         memset(piece, 0, sizeof(piece));
         memcpy(piece, seed, size);
-        for (unsigned i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++) {
             state->key[i] ^= load_little(&piece[4 * i]);
         }
         make_block(state, index++, PURPOSE_MIX | (uint32_t)size << 8, block);

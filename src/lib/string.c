@@ -2,7 +2,8 @@
  *
  * Memory and string functions for the freestanding build. Copying and filling move words, eight at a time, since they
  * run over whole guest RAMs; no byte outside of the given ones is ever read or written. Words are little-endian, as
- * RISC-V's are.
+ * RISC-V's are. The Makefile keeps GCC from recognising these loops as memcpy and memset, and calling the function that
+ * it is compiling.
  */
 #include <stdint.h>
 #include <string.h>
@@ -11,9 +12,6 @@ typedef unsigned long word_t __attribute__((may_alias));
 
 enum { WORD = sizeof(word_t), BLOCK = 8 * WORD };
 
-/* Keeps GCC from recognising these loops as memcpy and memset, and calling the function that it is compiling. */
-#define OWN_LOOPS __attribute__((optimize("no-tree-loop-distribute-patterns")))
-
 static inline uintptr_t misalignment(const void *pointer)
 {
     return (uintptr_t)pointer % WORD;
@@ -21,7 +19,7 @@ static inline uintptr_t misalignment(const void *pointer)
 
 /* Both pointers are aligned. All of a block is loaded before any of it is stored, so to may lie below from and overlap
  * it. */
-OWN_LOOPS static size_t copy_words(unsigned char *to, const unsigned char *from, size_t length)
+static size_t copy_words(unsigned char *to, const unsigned char *from, size_t length)
 {
     size_t done = 0;
 
@@ -46,7 +44,7 @@ OWN_LOOPS static size_t copy_words(unsigned char *to, const unsigned char *from,
 }
 
 /* to is aligned and from is not: each word is put together from what is left of the last one and the next. */
-OWN_LOOPS static size_t copy_shifted(unsigned char *to, const unsigned char *from, size_t length)
+static size_t copy_shifted(unsigned char *to, const unsigned char *from, size_t length)
 {
     size_t held = WORD - misalignment(from); /* bytes in carry: 1 … WORD − 1 */
     size_t done = 0;
@@ -67,7 +65,7 @@ OWN_LOOPS static size_t copy_shifted(unsigned char *to, const unsigned char *fro
 }
 
 /* Lowest address first; right for overlapping bytes too if to lies below from. */
-OWN_LOOPS static void copy_up(unsigned char *to, const unsigned char *from, size_t length)
+static void copy_up(unsigned char *to, const unsigned char *from, size_t length)
 {
     for (; length > 0 && misalignment(to) != 0; length--) {
         *to++ = *from++;
@@ -79,7 +77,7 @@ OWN_LOOPS static void copy_up(unsigned char *to, const unsigned char *from, size
 }
 
 /* Highest address first, for bytes that overlap with to above from. */
-OWN_LOOPS static void copy_down(unsigned char *to, const unsigned char *from, size_t length)
+static void copy_down(unsigned char *to, const unsigned char *from, size_t length)
 {
     if (misalignment(to) == misalignment(from)) {
         for (; length > 0 && misalignment(to + length) != 0; length--) {
@@ -94,13 +92,13 @@ OWN_LOOPS static void copy_down(unsigned char *to, const unsigned char *from, si
     }
 }
 
-OWN_LOOPS void *memcpy(void *restrict to, const void *restrict from, size_t length)
+void *memcpy(void *restrict to, const void *restrict from, size_t length)
 {
     copy_up(to, from, length);
     return to;
 }
 
-OWN_LOOPS void *memmove(void *to, const void *from, size_t length)
+void *memmove(void *to, const void *from, size_t length)
 {
     /* the difference is taken modulo 2^XLEN: it is also large if to lies below from */
     if ((uintptr_t)to - (uintptr_t)from >= length) {
@@ -111,7 +109,7 @@ OWN_LOOPS void *memmove(void *to, const void *from, size_t length)
     return to;
 }
 
-OWN_LOOPS void *memset(void *to, int byte, size_t length)
+void *memset(void *to, int byte, size_t length)
 {
     unsigned char *next = to;
     word_t word = (unsigned char)byte * (~0UL / 0xff); /* the byte in every place */
@@ -170,7 +168,7 @@ void *memchr(const void *bytes, int byte, size_t length)
     return NULL;
 }
 
-OWN_LOOPS size_t strlen(const char *text)
+size_t strlen(const char *text)
 {
     size_t length = 0;
 

@@ -36,7 +36,7 @@ static unsigned long fault_of(enum guest_access access, bool page)
     return page ? CAUSE_STORE_PAGE : CAUSE_STORE_ACCESS;
 }
 
-bool guest_translate(struct trap *trap, gva_t address, int access, gpa_t *result)
+bool guest_translate(struct trap *trap, gva_t address, enum guest_access access, gpa_t *result)
 {
     struct vcpu *vcpu = trap->vcpu;
     const struct guest_view view = {
@@ -48,9 +48,9 @@ bool guest_translate(struct trap *trap, gva_t address, int access, gpa_t *result
         .read_entry = read_entry,
         .context = vcpu->capsule,
     };
-    enum walk_result walked = guest_walk(&view, address, (enum guest_access)access, result);
+    enum walk_result walked = guest_walk(&view, address, access, result);
     if (walked != WALK_OK) {
-        trap->cause = fault_of((enum guest_access)access, walked == WALK_PAGE_FAULT);
+        trap->cause = fault_of(access, walked == WALK_PAGE_FAULT);
         trap->value = address.at;
         return false;
     }

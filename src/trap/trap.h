@@ -7,6 +7,7 @@
 #define TRAP_TRAP_H
 
 #include "core/capsule.h"
+#include "isolation/guest_walk.h"
 
 /* What a handler knows of the trap; it may change cause and value before it returns OUTCOME_REFLECT. */
 struct trap {
@@ -30,7 +31,7 @@ enum outcome trap_misaligned(struct trap *trap);
 
 /* trap/guest_access.c: the loaded vCPU's memory by guest-virtual address, through its own tables, bounded to its RAM. On
  * failure these set trap->cause and ->value to what must be reflected. */
-bool guest_translate(struct trap *trap, gva_t address, int access, gpa_t *result);
+bool guest_translate(struct trap *trap, gva_t address, enum guest_access access, gpa_t *result);
 bool guest_instruction(struct trap *trap, uint32_t *bits);
 
 static inline bool trap_from_user(const struct trap *trap)

@@ -11,7 +11,7 @@
 
 static struct hart default_hart;
 
-struct fake_arch fake_arch = {.hart = &default_hart.arch};
+_Thread_local struct fake_arch fake_arch = {.hart = &default_hart.arch};
 
 void fake_arch_reset(void)
 {
@@ -63,7 +63,7 @@ void arch_hart_wait(void)
 
 unsigned long arch_hart_pending(void)
 {
-    return fake_arch.machine_pending;
+    return fake_arch.on_pending != NULL ? fake_arch.on_pending() : fake_arch.machine_pending;
 }
 
 void arch_hart_interrupt_enable(unsigned long bits, bool enable)
@@ -105,7 +105,7 @@ void arch_context_reset(struct arch_context *context, const struct hart_features
 void arch_context_save(struct arch_context *context, const struct hart_features *features)
 {
     (void)features;
-    context->sip = fake_arch.virtual_pending;
+    context->sip = fake_arch.virtual_pending & (BIT(IRQ_S_SOFT) | BIT(IRQ_S_TIMER));
     context->sie = fake_arch.virtual_enabled;
     context->satp = fake_arch.satp;
     context->stimecmp = fake_arch.virtual_timer;
@@ -113,6 +113,9 @@ void arch_context_save(struct arch_context *context, const struct hart_features 
     fake_arch.virtual_timer = UINT64_MAX;
     fake_arch.loaded = NULL;
     fake_arch.saves++;
+    if (fake_arch.on_save != NULL) {
+        fake_arch.on_save();
+    }
 }
 
 void arch_context_load(struct arch_context *context, const struct hart_features *features, bool resident)
@@ -125,6 +128,9 @@ void arch_context_load(struct arch_context *context, const struct hart_features 
     fake_arch.virtual_timer = context->stimecmp;
     fake_arch.loaded = context;
     fake_arch.loads++;
+    if (!resident && fake_arch.on_fence_vma != NULL) {
+        fake_arch.on_fence_vma();
+    }
 }
 
 void arch_virtual_interrupt(unsigned long bit, bool pending)
@@ -208,6 +214,9 @@ bool arch_supervisor_can_load(hpa_t address)
 void arch_fence_vma(void)
 {
     fake_arch.fences_vma++;
+    if (fake_arch.on_fence_vma != NULL) {
+        fake_arch.on_fence_vma();
+    }
 }
 
 void arch_fence_i(void)

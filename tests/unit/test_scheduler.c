@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The scheduler and the harts: who runs where, who is woken and rung, slices, and what other harts do between two
+ * steps of one.
+ */
+#include "core_world.h"
+
+/* --- starting and filling --- */
+
+static void test_nothing_to_run(void **state)
+{
+    (void)state;
+    assert_null(next(0));
+    assert_true(atomic_load(&core.harts[0].idle));
+    assert_int_equal(fake_of(0)->waits, 1);
+}
+
+static void test_start_fills_then_runs(void **state)
+{
+    (void)state;
+    struct capsule *capsule = run_capsule(0, 2);
+    const struct vcpu *vcpu = &core.vcpus[0][0];
+    assert_int_equal(core.prepares, 1);
+    assert_int_equal(vcpu->context.pc, RAM_BASE + 0x1000);
+    assert_int_equal(vcpu->context.x[REG_A0], 0);
+    assert_int_equal(vcpu->context.x[REG_A1], RAM_BASE + 0x8000);
+    assert_ptr_equal(vcpu->context.hart, &core.harts[0]);
+    assert_ptr_equal(atomic_load(&vcpu->hart), &core.harts[0]);
+    assert_int_equal(atomic_load(&vcpu->run), RUN_LOADED);
+    assert_int_equal(atomic_load(&capsule->loaded), 1);
+    assert_int_equal(core.enters, 1);
+    assert_int_equal(fake_arch.fences_i, 1); /* its code is new */
+    assert_false(fake_arch.loaded_resident);
+    assert_null(next(1)); /* its second vCPU wasn't started */
+}
+
+/* Filling takes turns with what else there is to run. */
+static void test_filling_takes_turns(void **state)
+{
+    (void)state;
+    hart_count = 1;
+    struct capsule *first = make_capsule(0, 1);
+    struct capsule *second = make_capsule(1, 1);
+    capsule_start(first);
+    capsule_start(second);
+    assert_ptr_equal(next(0), &core.vcpus[0][0]);
+    assert_int_equal(second->fill_cursor, 3 * 64 * KIB); /* one step behind */
+    assert_int_equal(core.rings[1] + core.rings[2] + core.rings[3], 0);
+    hart_count = HARTS;
+}
+
+/* --- going to sleep, being woken --- */
+
+static struct vcpu *sleeper(unsigned hart)
+{
+    struct vcpu *vcpu = run_capsule(0, 1)->vcpus;
+    fake_of(hart)->virtual_enabled = BIT(IRQ_S_SOFT) | BIT(IRQ_S_TIMER) | BIT(IRQ_S_EXTERNAL);
+    vcpu_wait(vcpu);
+    assert_null(next(hart));
+    assert_int_equal(atomic_load(&vcpu->run), RUN_WAITING);
+    assert_null(atomic_load(&vcpu->hart));
+    return vcpu;
+}
+
+static void test_wake_on_its_last_hart(void **state)
+{
+    (void)state;
+    struct vcpu *vcpu = sleeper(0);
+    assert_null(next(1));
+    assert_null(next(2));
+    act_as(2);
+    core.asleep[2] = false;
+    core.harts[2].current = vcpu; /* hart 2 is busy with something: it must ring the vCPU's last hart, not hart 1 */
+    vcpu_post(vcpu, EVENT_IPI);
+    core.harts[2].current = NULL;
+    act_as(0);
+    assert_int_equal(core.rings[0], 1);
+    assert_int_equal(core.rings[1] + core.rings[2], 0);
+    assert_ptr_equal(next(0), vcpu);
+    assert_true(fake_arch.loaded_resident);
+    assert_int_equal(fake_arch.virtual_pending, BIT(IRQ_S_SOFT));
+    assert_int_equal(fake_arch.machine_pending, 0); /* the ring was cleared */
+}
+
+static void test_wake_elsewhere_when_its_hart_is_busy(void **state)
+{
+    (void)state;
+    struct vcpu *vcpu = sleeper(0);
+    struct capsule *other = make_capsule(1, 1);
+    capsule_start(other);
+    assert_ptr_equal(next(0), other->vcpus);
+    assert_null(next(3));
+    vcpu_post(vcpu, EVENT_IPI); /* by hart 0, which has a vCPU */
+    assert_int_equal(core.rings[3], 1);
+    assert_ptr_equal(next(3), vcpu);
+    assert_false(fake_of(3)->loaded_resident);
+    assert_int_equal(fake_of(3)->fences_i, 1); /* it moved */
+}
+
+/* A hart that has nothing to run takes what it wakes itself: no other is roused for it. */
+static void test_idle_hart_keeps_what_it_wakes(void **state)
+{
+    (void)state;
+    struct vcpu *vcpu = sleeper(0);
+    assert_null(next(1));
+    vcpu_post(vcpu, EVENT_IPI); /* hart 0 acts, and runs nothing */
+    assert_int_equal(core.rings[0] + core.rings[1], 0);
+    assert_ptr_equal(next(0), vcpu);
+}
+
+/* But a second one needs another hart. */
+static void test_idle_hart_rouses_for_the_second(void **state)
+{
+    (void)state;
+    struct capsule *capsule = run_capsule(0, 2);
+    run_vcpu(capsule, 1, 1);
+    for (unsigned id = 0; id < 2; id++) {
+        fake_of(id)->virtual_enabled = BIT(IRQ_S_SOFT);
+        vcpu_wait(&core.vcpus[0][id]);
+        assert_null(next(id));
+    }
+    core.asleep[0] = false;
+    atomic_store(&core.harts[0].idle, false); /* hart 0 is awake */
+    vcpu_post(&core.vcpus[0][0], EVENT_IPI);
+    vcpu_post(&core.vcpus[0][1], EVENT_IPI);
+    assert_int_equal(core.rings[1], 1);
+}
+
+static void post_ipi(void)
+{
+    vcpu_post(&core.vcpus[0][0], EVENT_IPI);
+}
+
+/* An event that comes after the registers were saved, before the vCPU is published as asleep. */
+static void test_event_while_going_to_sleep(void **state)
+{
+    (void)state;
+    struct capsule *capsule = run_capsule(0, 1);
+    fake_arch.virtual_enabled = BIT(IRQ_S_SOFT);
+    fake_arch.on_save = post_ipi;
+    vcpu_wait(capsule->vcpus);
+    assert_ptr_equal(next(0), capsule->vcpus);
+    assert_int_equal(fake_arch.virtual_pending, BIT(IRQ_S_SOFT));
+    assert_true(fake_arch.loaded_resident);
+    fake_arch.on_save = NULL;
+}
+
+/* An event that its sie doesn't enable stays pending and wakes nobody. */
+static void test_disabled_event_does_not_wake(void **state)
+{
+    (void)state;
+    struct capsule *capsule = run_capsule(0, 1);
+    fake_arch.virtual_enabled = BIT(IRQ_S_TIMER);
+    vcpu_wait(capsule->vcpus);
+    assert_null(next(0));
+    vcpu_post(capsule->vcpus, EVENT_IPI);
+    assert_null(next(0));
+    assert_int_equal(atomic_load(&capsule->vcpus->run), RUN_WAITING);
+}
+
+/* The hart that is about to sleep looks at the queue once more after it said so. */
+static void post_late(void)
+{
+    fake_arch.on_pending = world_pending;
+    vcpu_post(&core.vcpus[0][0], EVENT_IPI);
+}
+
+static unsigned long pending_late(void)
+{
+    post_late();
+    return BIT(IRQ_M_SOFT); /* as the ring would have it; the wait is not entered */
+}
+
+static void test_work_while_falling_asleep(void **state)
+{
+    (void)state;
+    struct vcpu *vcpu = sleeper(0);
+    fake_arch.on_pending = pending_late;
+    unsigned waits = fake_arch.waits;
+    assert_ptr_equal(next(0), vcpu);
+    assert_int_equal(fake_arch.waits, waits);
+}
+
+/* --- residency --- */
+
+static void test_residency_is_lost_to_another_vcpu(void **state)
+{
+    (void)state;
+    struct vcpu *vcpu = sleeper(0);
+    struct capsule *other = make_capsule(1, 1);
+    capsule_start(other);
+    assert_ptr_equal(next(0), other->vcpus);
+    fake_arch.virtual_enabled = BIT(IRQ_S_SOFT);
+    vcpu_wait(other->vcpus);
+    vcpu_post(vcpu, EVENT_IPI);
+    assert_ptr_equal(next(0), vcpu);
+    assert_false(fake_arch.loaded_resident);
+    assert_int_equal(core.enters, 3); /* first, other, first */
+}
+
+static void test_residency_is_lost_to_another_hart(void **state)
+{
+    (void)state;
+    struct vcpu *vcpu = sleeper(0);
+    vcpu_post(vcpu, EVENT_IPI);
+    assert_ptr_equal(next(1), vcpu);
+    fake_of(1)->virtual_pending = 0;
+    vcpu_wait(vcpu);
+    assert_null(next(1));
+    vcpu_post(vcpu, EVENT_IPI);
+    assert_ptr_equal(core.harts[0].resident, vcpu); /* but it ran on hart 1 since */
+    assert_ptr_equal(next(0), vcpu);
+    assert_false(fake_arch.loaded_resident);
+}
+
+/* A start makes a new context: nothing of the old one may be taken for current. */
+static void test_restarted_vcpu_is_not_resident(void **state)
+{
+    (void)state;
+    struct capsule *capsule = run_capsule(0, 2);
+    struct vcpu *vcpu = run_vcpu(capsule, 1, 1);
+    vcpu_off(vcpu);
+    assert_null(next(1));
+    assert_int_equal(atomic_load(&vcpu->hsm), SBI_HSM_STOPPED);
+    assert_ptr_equal(core.harts[1].resident, vcpu);
+    run_vcpu(capsule, 1, 1);
+    assert_false(fake_of(1)->loaded_resident);
+    assert_int_equal(fake_of(1)->fences_i, 2);
+}
+
+/* --- slices --- */
+
+static void test_no_slice_without_need(void **state)
+{
+    (void)state;
+    run_capsule(0, 1);
+    assert_null(atomic_load(&core.harts[0].slice.heap));
+    assert_int_equal(core.timer[0], TIMER_NEVER);
+}
+
+static struct capsule *crowd(void)
+{
+    hart_count = 1;
+    struct capsule *capsule = run_capsule(0, 3);
+    for (uint32_t id = 1; id < 3; id++) {
+        atomic_store(&core.vcpus[0][id].hsm, SBI_HSM_START_PENDING);
+        vcpu_start(&core.vcpus[0][id], RAM_BASE, 0);
+    }
+    return capsule;
+}
+
+static void test_slices_take_turns(void **state)
+{
+    (void)state;
+    struct capsule *capsule = crowd();
+    assert_ptr_equal(next(0), capsule_vcpu(capsule, 0));
+    for (uint32_t turn = 1; turn <= 6; turn++) {
+        assert_int_equal(core.timer[0], core.now + SLICE_MICROSECONDS);
+        core.now = core.timer[0] - 1;
+        assert_ptr_equal(interrupt(0), capsule_vcpu(capsule, (turn - 1) % 3));
+        core.now++;
+        assert_ptr_equal(interrupt(0), capsule_vcpu(capsule, turn % 3));
+    }
+}
+
+/* A slice that ended while nobody waits is forgotten, and the next one is armed. */
+static void test_slice_ends_alone(void **state)
+{
+    (void)state;
+    struct capsule *capsule = crowd();
+    fake_arch.virtual_enabled = 0;
+    for (uint32_t id = 0; id < 2; id++) {
+        vcpu_wait(capsule_vcpu(capsule, id));
+        assert_ptr_equal(next(0), capsule_vcpu(capsule, id + 1));
+    }
+    core.now = core.timer[0];
+    unsigned saves = fake_arch.saves;
+    assert_ptr_equal(interrupt(0), capsule_vcpu(capsule, 2));
+    assert_int_equal(fake_arch.saves, saves);
+    assert_false(core.harts[0].reschedule);
+    assert_int_equal(core.timer[0], core.now + SLICE_MICROSECONDS);
+}
+
+/* Harts that run without a slice learn that others wait now. */
+static void test_overcommitting_rings_everyone(void **state)
+{
+    (void)state;
+    hart_count = 2;
+    struct capsule *capsule = run_capsule(0, 3);
+    run_vcpu(capsule, 1, 1);
+    assert_int_equal(core.timer[1], TIMER_NEVER);
+    core.rings[1] = 0;
+    atomic_store(&core.vcpus[0][2].hsm, SBI_HSM_START_PENDING);
+    vcpu_start(&core.vcpus[0][2], RAM_BASE, 0);
+    assert_int_equal(core.rings[1], 1);
+    assert_ptr_equal(interrupt(1), capsule_vcpu(capsule, 1));
+    assert_int_equal(core.timer[1], core.now + SLICE_MICROSECONDS);
+    assert_ptr_equal(next(0), capsule_vcpu(capsule, 0));
+    assert_int_equal(core.timer[0], core.now + SLICE_MICROSECONDS);
+}
+
+static void test_request_to_reschedule(void **state)
+{
+    (void)state;
+    struct capsule *capsule = crowd();
+    atomic_fetch_or(&core.harts[0].requests, HART_RESCHEDULE);
+    hart_ring(&core.harts[0]);
+    assert_ptr_equal(interrupt(0), capsule_vcpu(capsule, 1));
+}
+
+/* --- stopping, in the gaps --- */
+
+static void stop_now(void)
+{
+    capsule_stop(&core.capsules[0], STOP_KILLED, "in the gap");
+}
+
+/* A stop that comes between the last look at the capsule's state and the guest: nobody is rung for it, since the vCPU
+ * was on no hart when the stop looked. Here: the ring is lost. */
+static void test_stop_while_loading(void **state)
+{
+    (void)state;
+    make_capsule(0, 1);
+    capsule_start(&core.capsules[0]);
+    core.on_enter = stop_now;
+    assert_null(next(0));
+    assert_int_equal(core.rings[0], 0);
+    assert_int_equal(capsule_state(&core.capsules[0]), CAPSULE_STOPPED);
+    assert_int_equal(core.all_stopped, 1);
+}
+
+static void test_stop_while_saving(void **state)
+{
+    (void)state;
+    struct capsule *capsule = run_capsule(0, 1);
+    fake_arch.on_save = stop_now;
+    vcpu_wait(capsule->vcpus);
+    assert_null(next(0));
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+    assert_int_equal(atomic_load(&capsule->vcpus->run), RUN_OFF);
+}
+
+static void test_stop_while_queued(void **state)
+{
+    (void)state;
+    struct capsule *capsule = crowd();
+    assert_int_equal(atomic_load(&core.vcpus[0][1].run), RUN_QUEUED);
+    stop_now();
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPING); /* vCPU 0 is loaded still */
+    assert_null(next(0));
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+    assert_int_equal(core.all_stopped, 1);
+}
+
+/* A vCPU that was taken from the queue before the stop, by a hart that looks at the state after it. */
+static void test_stop_while_taken(void **state)
+{
+    (void)state;
+    struct capsule *capsule = make_capsule(0, 1);
+    capsule_start(capsule);
+    atomic_fetch_add(&capsule->loaded, 1); /* another hart has just taken one */
+    stop_now();
+    assert_null(next(0)); /* drops vCPU 0, which it finds in the queue */
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPING);
+    capsule_left(capsule); /* the other hart has seen it */
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+}
+
+/* The last hart to leave looked before another vCPU of the capsule was loaded and the stop was asked for there: it must
+ * not commit under that one's feet. */
+static void test_late_leaver_does_not_commit(void **state)
+{
+    (void)state;
+    unsigned was;
+    struct capsule *capsule = run_capsule(0, 1);
+    atomic_store(&capsule->state, CAPSULE_STOPPING | STOP_RESET << 8);
+    assert_false(scheduler_sweep(capsule, &was));
+    assert_int_equal(atomic_load(&capsule->vcpus->run), RUN_LOADED);
+    assert_ptr_equal(next(0), capsule->vcpus); /* left, committed, filled and started again */
+    assert_int_equal(core.prepares, 2);
+    assert_false(scheduler_sweep(capsule, &was)); /* running */
+}
+
+/* --- harts --- */
+
+static void test_halt_others(void **state)
+{
+    (void)state;
+    jmp_buf halted;
+    atomic_store(&core.harts[3].online, false);
+    hart_halt_others();
+    assert_int_equal(core.rings[0] + core.rings[3], 0);
+    assert_int_equal(core.rings[1] + core.rings[2], 2);
+    act_as(1);
+    fake_arch.halted = &halted;
+    if (setjmp(halted) == 0) {
+        hart_serve(&core.harts[1]);
+        fail();
+    }
+    assert_int_equal(fake_arch.machine_pending, 0);
+    act_as(0);
+}
+
+static unsigned externals;
+
+static void external(void)
+{
+    externals++;
+}
+
+static void test_external_interrupts(void **state)
+{
+    (void)state;
+    fake_arch.machine_pending = BIT(IRQ_M_EXTERNAL);
+    hart_serve(&core.harts[0]);
+    hart_ops.external = external;
+    hart_serve(&core.harts[0]);
+    assert_int_equal(externals, 1);
+    hart_ops.external = NULL;
+    fake_arch.machine_pending = 0;
+}
+
+static void test_clock(void **state)
+{
+    (void)state;
+    assert_int_equal(clock_now(), core.now);
+    hart_ops.time = NULL;
+    fake_arch.time = 77;
+    assert_int_equal(clock_now(), 77);
+    assert_int_equal(clock_hz, HZ);
+    hart_ops.time = world_time;
+}
+
+/* The hardware timer is written when its deadline changes and not otherwise. */
+static void count_fire(struct timer *timer)
+{
+    (void)timer;
+}
+
+static void test_timer_is_programmed_once(void **state)
+{
+    (void)state;
+    struct timer timer = {.fire = count_fire};
+    struct hart *hart = &core.harts[0];
+    timer_arm(&hart->timers, &timer, 5000);
+    hart_program_timer(hart);
+    assert_int_equal(core.timer[0], 5000);
+    assert_int_equal(fake_arch.machine_enabled & BIT(IRQ_M_TIMER), BIT(IRQ_M_TIMER));
+    core.timer[0] = 1;
+    hart_program_timer(hart);
+    assert_int_equal(core.timer[0], 1); /* not written again */
+    core.now = 5000;
+    hart_serve(hart);
+    assert_int_equal(core.timer[0], TIMER_NEVER);
+    assert_int_equal(fake_arch.machine_enabled & BIT(IRQ_M_TIMER), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CORE_TEST(test_nothing_to_run),
+        CORE_TEST(test_start_fills_then_runs),
+        CORE_TEST(test_filling_takes_turns),
+        CORE_TEST(test_wake_on_its_last_hart),
+        CORE_TEST(test_wake_elsewhere_when_its_hart_is_busy),
+        CORE_TEST(test_idle_hart_keeps_what_it_wakes),
+        CORE_TEST(test_idle_hart_rouses_for_the_second),
+        CORE_TEST(test_event_while_going_to_sleep),
+        CORE_TEST(test_disabled_event_does_not_wake),
+        CORE_TEST(test_work_while_falling_asleep),
+        CORE_TEST(test_residency_is_lost_to_another_vcpu),
+        CORE_TEST(test_residency_is_lost_to_another_hart),
+        CORE_TEST(test_restarted_vcpu_is_not_resident),
+        CORE_TEST(test_no_slice_without_need),
+        CORE_TEST(test_slices_take_turns),
+        CORE_TEST(test_slice_ends_alone),
+        CORE_TEST(test_overcommitting_rings_everyone),
+        CORE_TEST(test_request_to_reschedule),
+        CORE_TEST(test_stop_while_loading),
+        CORE_TEST(test_stop_while_saving),
+        CORE_TEST(test_stop_while_queued),
+        CORE_TEST(test_stop_while_taken),
+        CORE_TEST(test_late_leaver_does_not_commit),
+        CORE_TEST(test_halt_others),
+        CORE_TEST(test_external_interrupts),
+        CORE_TEST(test_clock),
+        CORE_TEST(test_timer_is_programmed_once),
+    };
+    return cmocka_run_group_tests_name("scheduler", tests, NULL, NULL);
+}
