@@ -12,6 +12,9 @@
 #include "diosix/sbi.h"
 #include "lib/format.h"
 
+/* Filling this much takes seconds under emulation: say that it is being done. */
+#define FILL_WORTH_SAYING ((uint64_t)1 << 30)
+
 enum { FILL_STEP = 64 * KIB, REASON_SHIFT = 8 };
 
 struct capsule *capsules;
@@ -40,7 +43,11 @@ static void begin(struct capsule *capsule, enum capsule_state from)
     atomic_fetch_add(&capsule->loaded, 1); /* a stop from now on waits until the first vCPU is where it can be swept */
     if (atomic_compare_exchange_strong(&capsule->state, &expected, CAPSULE_FILLING)) {
         capsule->fill_cursor = 0;
-        atomic_store(&first->hsm, SBI_HSM_START_PENDING);
+        if (capsule->ram.size >= FILL_WORTH_SAYING) {
+        log_info("Capsule %u (%s): clearing and loading %llu MiB of RAM", (unsigned)capsule->id, capsule->config.name,
+                 (unsigned long long)(capsule->ram.size / MIB));
+    }
+    atomic_store(&first->hsm, SBI_HSM_START_PENDING);
         vcpu_start(first, (unsigned long)capsule->plan.entry,
                    (unsigned long)(capsule->ram.base + capsule->plan.tree_offset));
     }

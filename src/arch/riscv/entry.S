@@ -113,11 +113,12 @@ followed:
     la      t2, boot_slots
 2:  la      t0, boot_slot_count
     lw      t0, 0(t0)
+    beqz    t0, 2b
     fence   r, rw
     slli    t0, t0, WORD_LOG + 1
     mv      t1, t2
     add     t0, t0, t2
-3:  bgeu    t1, t0, 2b
+3:  bgeu    t1, t0, park                /* the tree doesn't know this hart */
     REG_L   t3, 0(t1)
     addi    t1, t1, 2 * WORD
     bne     t3, s0, 3b
