@@ -51,14 +51,14 @@ static void log_isolation(void)
 _Noreturn void boot_main(unsigned long hart, const void *tree, unsigned long old_image)
 {
     struct range image = boot_image_range((uintptr_t)image_start, (uintptr_t)image_end);
-    struct range old = { old_image, (uintptr_t)image_end - (uintptr_t)image_start };
+    struct range old = {old_image, (uintptr_t)image_end - (uintptr_t)image_start};
     boot_hart.arch.id = hart;
     boot_read_tree(tree);
+    struct boot_options options = boot_parse_options(boot_machine.bootargs);
     log_info("Welcome to diosix %s ... using device tree at 0x%lx", DIOSIX_VERSION, (unsigned long)(uintptr_t)tree);
     if (boot_machine.uart.kind == MACHINE_UART_NONE) {
         log_alert("Console: %s (%s)", error_cause(DX_NO_CONSOLE), error_cure(DX_NO_CONSOLE));
     }
-    struct boot_options options = boot_parse_options(boot_machine.bootargs);
     if (options.fault == FAULT_EARLY) {
         boot_fault(FAULT_TRAP);
     }

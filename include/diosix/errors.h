@@ -17,7 +17,8 @@
     X(DUPLICATE, 6, "the same name is used twice", "rename one of the two")                                            \
     X(OVERLAP, 7, "two ranges overlap", "move one of the two named ranges")                                            \
     X(NOT_SUPPORTED, 8, "not supported yet", "leave the named property out")                                           \
-    X(BAD_IMAGE, 9, "the kernel image's header cannot be honoured", "check the image, its load address and the memory size") \
+    X(BAD_IMAGE, 9, "the kernel image's header cannot be honoured",                                                    \
+      "check the image, its load address and the memory size")                                                         \
     X(TOO_LARGE, 10, "something does not fit", "give the capsule more memory or use a smaller image")                  \
     X(NO_PMP, 11, "this hart's memory protection cannot confine a capsule", "use a hart with enough PMP entries")      \
     X(HAS_H, 12, "pmp isolation is not safe on a hart with the H extension", "turn H off: -cpu rv64,h=off in QEMU")    \

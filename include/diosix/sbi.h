@@ -7,7 +7,7 @@
 #define DIOSIX_SBI_H
 
 #define SBI_SPEC_VERSION 0x02000000L /* major in bits 30:24, minor in 23:0 */
-#define SBI_IMPL_ID 5L               /* registered for Diosix */
+#define SBI_IMPL_ID      5L          /* registered for Diosix */
 
 /* Extension ids (a7) */
 enum sbi_extension {
@@ -43,15 +43,15 @@ enum sbi_srst_function { SBI_SRST_RESET = 0 };
 enum sbi_dbcn_function { SBI_DBCN_WRITE = 0, SBI_DBCN_READ = 1, SBI_DBCN_WRITE_BYTE = 2 };
 
 /* Return codes (a0) */
-#define SBI_SUCCESS 0L
-#define SBI_ERR_FAILED (-1L)
-#define SBI_ERR_NOT_SUPPORTED (-2L)
-#define SBI_ERR_INVALID_PARAM (-3L)
-#define SBI_ERR_DENIED (-4L)
-#define SBI_ERR_INVALID_ADDRESS (-5L)
+#define SBI_SUCCESS               0L
+#define SBI_ERR_FAILED            (-1L)
+#define SBI_ERR_NOT_SUPPORTED     (-2L)
+#define SBI_ERR_INVALID_PARAM     (-3L)
+#define SBI_ERR_DENIED            (-4L)
+#define SBI_ERR_INVALID_ADDRESS   (-5L)
 #define SBI_ERR_ALREADY_AVAILABLE (-6L)
-#define SBI_ERR_ALREADY_STARTED (-7L)
-#define SBI_ERR_ALREADY_STOPPED (-8L)
+#define SBI_ERR_ALREADY_STARTED   (-7L)
+#define SBI_ERR_ALREADY_STOPPED   (-8L)
 
 /* HSM hart states */
 enum sbi_hsm_state {
@@ -64,14 +64,14 @@ enum sbi_hsm_state {
     SBI_HSM_RESUME_PENDING = 6,
 };
 
-#define SBI_HSM_SUSPEND_RETENTIVE 0x00000000u
+#define SBI_HSM_SUSPEND_RETENTIVE     0x00000000u
 #define SBI_HSM_SUSPEND_NON_RETENTIVE 0x80000000u
 
 /* SRST types and reasons */
-#define SBI_SRST_SHUTDOWN 0u
-#define SBI_SRST_COLD_REBOOT 1u
-#define SBI_SRST_WARM_REBOOT 2u
-#define SBI_SRST_REASON_NONE 0u
+#define SBI_SRST_SHUTDOWN       0u
+#define SBI_SRST_COLD_REBOOT    1u
+#define SBI_SRST_WARM_REBOOT    2u
+#define SBI_SRST_REASON_NONE    0u
 #define SBI_SRST_REASON_FAILURE 1u
 
 #endif

@@ -13,7 +13,14 @@
 enum { REG_ZERO = 0, REG_RA = 1, REG_SP = 2, REG_A0 = 10, REG_A1 = 11, REG_A6 = 16, REG_A7 = 17 };
 
 /* Interrupt and exception numbers of scause/mcause (privileged specification, table 3.6) */
-enum interrupt_number { IRQ_S_SOFT = 1, IRQ_M_SOFT = 3, IRQ_S_TIMER = 5, IRQ_M_TIMER = 7, IRQ_S_EXTERNAL = 9, IRQ_M_EXTERNAL = 11 };
+enum interrupt_number {
+    IRQ_S_SOFT = 1,
+    IRQ_M_SOFT = 3,
+    IRQ_S_TIMER = 5,
+    IRQ_M_TIMER = 7,
+    IRQ_S_EXTERNAL = 9,
+    IRQ_M_EXTERNAL = 11,
+};
 enum exception_number {
     CAUSE_FETCH_MISALIGNED = 0,
     CAUSE_FETCH_ACCESS = 1,
@@ -34,8 +41,16 @@ enum exception_number {
 };
 
 /* Bits of the guest's status register (sstatus) that code above arch may look at, in context.status */
-enum { STATUS_SIE = 1 << 1, STATUS_SPIE = 1 << 5, STATUS_SPP = 1 << 8, STATUS_MPP = 3 << 11, STATUS_MPP_S = 1 << 11,
-       STATUS_FS_DIRTY = 3 << 13, STATUS_SUM = 1 << 18, STATUS_MXR = 1 << 19 };
+enum {
+    STATUS_SIE = 1 << 1,
+    STATUS_SPIE = 1 << 5,
+    STATUS_SPP = 1 << 8,
+    STATUS_MPP = 3 << 11,
+    STATUS_MPP_S = 1 << 11,
+    STATUS_FS_DIRTY = 3 << 13,
+    STATUS_SUM = 1 << 18,
+    STATUS_MXR = 1 << 19,
+};
 
 /* A vCPU's whole architectural state. While it is loaded on a hart, x, pc and status are current after every trap;
  * the rest is in the hart's registers until arch_context_save. */
@@ -56,10 +71,10 @@ struct hart_features {
     unsigned long misa, mvendorid, marchid, mimpid;
     struct pmp_features pmp;
     bool supervisor, hypervisor, fp_single, fp_double, vector;
-    bool time_csr;  /* the time CSR can be read, here and by guests */
+    bool time_csr; /* the time CSR can be read, here and by guests */
     bool sstc;
     bool menvcfg, senvcfg, mcountinhibit, mseccfg, smepmp, smstateen;
-    bool zkr;       /* the seed CSR answers */
+    bool zkr;        /* the seed CSR answers */
     bool pmp_locked; /* an earlier stage left locked entries: the hart can't be trusted to confine anyone */
     unsigned vlenb;  /* bytes of a vector register; 0 without V */
 };
@@ -137,7 +152,7 @@ unsigned long arch_cycles(void);
 bool arch_entropy(uint8_t *bytes, size_t length); /* from Zkr; false without it or if it never settles */
 
 /* --- device registers of the host --- */
-/* Whether a load of 1 or 4 bytes from there (aligned) comes back, whatever it reads. Until then the address is hearsay. */
+/* Whether a load of 1 or 4 bytes from there (aligned) comes back, whatever it reads: else the address is hearsay. */
 bool arch_answers(uint64_t address, unsigned bytes);
 static inline uint32_t mmio_read32(uint64_t address)
 {

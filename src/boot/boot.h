@@ -16,7 +16,7 @@ enum boot_fault { FAULT_NONE, FAULT_EARLY, FAULT_PANIC, FAULT_STACK, FAULT_TRAP 
 struct boot_options {
     enum isolation_wish isolation;
     enum boot_fault fault; /* fault=early, panic, stack, trap: debug builds only, for tests */
-    bool halt_when_idle; /* on-idle=halt: stay up when no capsule is left */
+    bool halt_when_idle;   /* on-idle=halt: stay up when no capsule is left */
 };
 
 extern struct machine boot_machine;
@@ -49,7 +49,7 @@ void boot_fault(enum boot_fault fault);
 /* boot/options.c: isolation=, loglevel=, on-idle=, fault=; unknown words are reported and ignored. */
 struct boot_options boot_parse_options(const char *arguments);
 
-/* boot/capsules.c: creates and starts what the manifest describes, each capsule by itself; at least one must come out. */
+/* boot/capsules.c: creates and starts what the manifest describes, each capsule by itself; at least one must result. */
 void boot_create_capsules(struct blob blob, const struct boot_options *options);
 /* Seeds the generator of guests' rng-seeds from the tree and Zkr. */
 void boot_seed(void);

@@ -22,7 +22,7 @@ void boot_seed(void)
         seeded = true;
     }
     /* Never enough by themselves, but they make two boots with the same seed differ. */
-    const uint64_t moments[] = { clock_now(), arch_cycles() };
+    const uint64_t moments[] = {clock_now(), arch_cycles()};
     launch_seed((const uint8_t *)moments, sizeof(moments));
     if (!seeded) {
         log_alert("No entropy: the host tree has no rng-seed and the harts no Zkr. Guests' rng-seeds can be guessed");
@@ -59,7 +59,7 @@ static void refused(const struct refusal *refusal)
 static void test_isolation(const struct capsule *capsule, const struct manifest *manifest)
 {
     struct refusal refusal;
-    hpa_t other = { (uintptr_t)manifest->blob };
+    hpa_t other = {(uintptr_t)manifest->blob};
     for (const struct capsule *another = capsules; another != NULL; another = another->next) {
         if (another != capsule) {
             other.at = another->ram.base;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hypervisor's own faults, on purpose (fault= on the command line), so that a test sees what a user would see. Debug
- * builds only.
+ * The hypervisor's own faults, on purpose (fault= on the command line), so that a test sees what a user would see.
+ * Debug builds only.
  */
 #include "boot/boot.h"
 

@@ -28,7 +28,7 @@ extern atomic_uint boot_slot_count, boot_left;
 struct hart boot_hart;
 static struct range hypervisor_image;
 static atomic_uint answers; /* harts that are prepared, or have said why not */
-static atomic_bool closed; /* who hasn't answered by now is too late */
+static atomic_bool closed;  /* who hasn't answered by now is too late */
 static atomic_bool go;
 
 static bool wait_until_at_least(atomic_uint *counter, uint32_t wanted)
@@ -100,7 +100,7 @@ static bool prepare(struct hart *hart)
         log_alert("Hart %lu is not used: its %s does not take what guests need", hart->arch.id, wrong);
         return false;
     }
-    struct range guard = { hart->arch.guard, PAGE_SIZE };
+    struct range guard = {hart->arch.guard, PAGE_SIZE};
     if (pmp_hart_prepare(hart, guard, hypervisor_image, &refusal) != DX_OK) {
         log_alert("Hart %lu is not used: %s (%s; %s)", hart->arch.id, refusal.text, error_cause(refusal.error),
                   error_cure(refusal.error));

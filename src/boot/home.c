@@ -21,7 +21,7 @@ static struct range reachable(struct range bank)
 
 void boot_map_ram(struct memory *memory)
 {
-    *memory = (struct memory){ .count = 0 };
+    *memory = (struct memory){.count = 0};
     for (size_t n = 0; n < boot_machine.bank_count; n++) {
         if (XLEN == 64 || boot_machine.banks[n].base >> 32 == 0) {
             memory_map_add(memory, reachable(boot_machine.banks[n]));
@@ -47,7 +47,7 @@ struct range boot_image_range(unsigned long image_start, unsigned long image_end
     if (image_start % size != 0) {
         size = align_up(image_end - image_start, PAGE_SIZE); /* it could not move */
     }
-    return (struct range){ image_start, size };
+    return (struct range){image_start, size};
 }
 
 unsigned long boot_choose_home(const void *tree, unsigned long image_start, unsigned long image_end)
@@ -55,8 +55,8 @@ unsigned long boot_choose_home(const void *tree, unsigned long image_start, unsi
     boot_read_tree(tree);
     boot_map_ram(&map);
     memory_map_carve(&map, boot_machine.initrd);
-    memory_map_carve(&map, (struct range){ (uintptr_t)tree, host_tree_size(tree, HOST_TREE_LIMIT) });
-    memory_map_carve(&map, (struct range){ image_start, image_end - image_start });
+    memory_map_carve(&map, (struct range){(uintptr_t)tree, host_tree_size(tree, HOST_TREE_LIMIT)});
+    memory_map_carve(&map, (struct range){image_start, image_end - image_start});
     /* A power of two at its own multiple takes one PMP entry. */
     uint64_t size = next_power_of_two(image_end - image_start);
     struct range home;

@@ -33,7 +33,7 @@ static bool uart_answers(const struct machine_uart *uart)
 /* The console that the tree names, if there is something at its address. */
 static bool find_console(const void *tree)
 {
-    struct machine_uart uart = { .kind = MACHINE_UART_NONE };
+    struct machine_uart uart = {.kind = MACHINE_UART_NONE};
     if (!host_tree_console(tree, HOST_TREE_LIMIT, &uart) || !uart_answers(&uart)) {
         return false;
     }
@@ -90,7 +90,7 @@ static struct range move_up(struct range from)
         return from;
     }
     memcpy((void *)(uintptr_t)to.base, (const void *)(uintptr_t)from.base, (size_t)from.size);
-    return (struct range){ to.base, from.size };
+    return (struct range){to.base, from.size};
 }
 
 static void find_free_memory(struct range image, struct range tree, struct range manifest)
@@ -106,7 +106,7 @@ extern const uint8_t manifest_start[], manifest_end[];
 
 static struct range embedded_manifest(void)
 {
-    return (struct range){ (uintptr_t)manifest_start, (uintptr_t)manifest_end - (uintptr_t)manifest_start };
+    return (struct range){(uintptr_t)manifest_start, (uintptr_t)manifest_end - (uintptr_t)manifest_start};
 }
 
 static bool initrd_in_ram(void)
@@ -121,7 +121,7 @@ static bool initrd_in_ram(void)
 
 struct blob boot_take_memory(const void *tree, struct range image, struct range old_image, bool old_image_free)
 {
-    struct range old_tree = { (uintptr_t)tree, host_tree_size(tree, HOST_TREE_LIMIT) };
+    struct range old_tree = {(uintptr_t)tree, host_tree_size(tree, HOST_TREE_LIMIT)};
     struct range manifest = boot_machine.initrd;
     if (manifest.size != 0 && !initrd_in_ram()) {
         log_alert("The initrd at 0x%llx is not in RAM: ignored", (unsigned long long)manifest.base);
@@ -141,5 +141,5 @@ struct blob boot_take_memory(const void *tree, struct range image, struct range 
     if (new_manifest.size == 0) {
         new_manifest = embedded_manifest();
     }
-    return (struct blob){ (const uint8_t *)(uintptr_t)new_manifest.base, (size_t)new_manifest.size };
+    return (struct blob){(const uint8_t *)(uintptr_t)new_manifest.base, (size_t)new_manifest.size};
 }

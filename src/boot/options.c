@@ -72,10 +72,10 @@ static const struct {
     const char *name; /* with its "=" */
     void (*set)(struct boot_options *options, const char *value);
 } known[] = {
-    { "isolation=", set_isolation },
-    { "loglevel=", set_loglevel },
-    { "on-idle=", set_on_idle },
-    { "fault=", set_fault },
+    {"isolation=", set_isolation},
+    {"loglevel=", set_loglevel},
+    {"on-idle=", set_on_idle},
+    {"fault=", set_fault},
 };
 
 static void apply(struct boot_options *options, const char *word)
@@ -92,7 +92,7 @@ static void apply(struct boot_options *options, const char *word)
 
 struct boot_options boot_parse_options(const char *arguments)
 {
-    struct boot_options options = { .isolation = ISOLATION_AUTO };
+    struct boot_options options = {.isolation = ISOLATION_AUTO};
     while (*arguments != '\0') {
         char word[WORD_MAX];
         size_t length = 0;

@@ -68,7 +68,7 @@ static void write_tree(struct capsule *capsule)
         .seed = seed,
         .seed_length = sizeof(seed),
     };
-    gpa_t place = { capsule->ram.base + capsule->plan.tree_offset };
+    gpa_t place = {capsule->ram.base + capsule->plan.tree_offset};
     void *buffer = capsule_ram(capsule, place, capsule->plan.tree_room);
     assert(buffer != NULL);
     int length = guest_tree_write(capsule, &options, buffer, (size_t)capsule->plan.tree_room);
@@ -111,7 +111,7 @@ static void make_vcpus(struct capsule *capsule)
 static enum dx_error take_ram(struct capsule *capsule, struct refusal *refusal)
 {
     const struct capsule_config *config = &capsule->config;
-    struct range ram = { config->memory_base, config->memory };
+    struct range ram = {config->memory_base, config->memory};
     if (config->has_memory_base) {
         if (!memory_take_at(ram)) {
             return refuse(refusal, DX_NO_MEMORY,
@@ -125,13 +125,12 @@ static enum dx_error take_ram(struct capsule *capsule, struct refusal *refusal)
         uint64_t align = config->memory < RAM_ALIGN ? natural : RAM_ALIGN;
         if (!(natural > align && memory_take(config->memory, natural, &ram)) &&
             !memory_take(config->memory, align, &ram)) {
-            return refuse(refusal, DX_NO_MEMORY, "%s: memory of %llu MiB does not fit: %llu MiB are free",
-                          config->name, (unsigned long long)(config->memory / MIB),
-                          (unsigned long long)(memory_free_bytes() / MIB));
+            return refuse(refusal, DX_NO_MEMORY, "%s: memory of %llu MiB does not fit: %llu MiB are free", config->name,
+                          (unsigned long long)(config->memory / MIB), (unsigned long long)(memory_free_bytes() / MIB));
         }
     }
     capsule->ram = ram;
-    capsule->ram_host = (hpa_t){ ram.base };
+    capsule->ram_host = (hpa_t){ram.base};
     return DX_OK;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * From a capsule's configuration to a capsule: takes all its memory, makes its vCPUs, devices and isolation, and plans what
- * its RAM holds at start.
+ * From a capsule's configuration to a capsule: takes all its memory, makes its vCPUs, devices and isolation, and plans
+ * what its RAM holds at start.
  */
 #ifndef CONTROL_LAUNCH_H
 #define CONTROL_LAUNCH_H
@@ -13,7 +13,7 @@
 /* What every guest is told of the machine; set once at boot. */
 struct launch_host {
     const struct machine *machine;
-    const char *isa;       /* host ISA string that all usable harts share */
+    const char *isa; /* host ISA string that all usable harts share */
     const char *mmu_type;
     const struct hart_features *features; /* what all usable harts have */
 };

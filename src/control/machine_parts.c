@@ -12,9 +12,9 @@
 #include "device/uart16550.h"
 
 #define PART_SYSCON 0x00100000u
-#define PART_RTC 0x00101000u
-#define PART_PLIC 0x0c000000u
-#define PART_UART 0x10000000u
+#define PART_RTC    0x00101000u
+#define PART_PLIC   0x0c000000u
+#define PART_UART   0x10000000u
 enum { IRQ_UART = 10, IRQ_RTC = 11 };
 
 /* Where the windows go instead if the capsule's RAM lies over them (boards with RAM at 0). */
@@ -67,19 +67,19 @@ static void on_console(void *arg)
 /* 0, or how far the windows must move to be clear of RAM. */
 static uint64_t windows_base(struct range ram)
 {
-    const struct range usual = { 0, PARTS_SPAN };
+    const struct range usual = {0, PARTS_SPAN};
     return range_overlaps(usual, ram) ? align_up(ram.base + ram.size, PARTS_SPAN) : 0;
 }
 
 static void make(struct capsule *capsule, struct machine_parts *parts)
 {
     uint64_t base = windows_base(capsule->ram);
-    plic_init(&parts->plic, (gpa_t){ base + PART_PLIC }, capsule->config.vcpus, on_plic, capsule);
-    uart16550_init(&parts->uart, (gpa_t){ base + PART_UART }, &capsule->console,
-                   (struct irq_line){ plic_line_set, &parts->plic, IRQ_UART });
-    goldfish_rtc_init(&parts->rtc, (gpa_t){ base + PART_RTC },
-                      (struct irq_line){ plic_line_set, &parts->plic, IRQ_RTC }, now_ns);
-    syscon_init(&parts->syscon, (gpa_t){ base + PART_SYSCON }, on_syscon, capsule);
+    plic_init(&parts->plic, (gpa_t){base + PART_PLIC}, capsule->config.vcpus, on_plic, capsule);
+    uart16550_init(&parts->uart, (gpa_t){base + PART_UART}, &capsule->console,
+                   (struct irq_line){plic_line_set, &parts->plic, IRQ_UART});
+    goldfish_rtc_init(&parts->rtc, (gpa_t){base + PART_RTC}, (struct irq_line){plic_line_set, &parts->plic, IRQ_RTC},
+                      now_ns);
+    syscon_init(&parts->syscon, (gpa_t){base + PART_SYSCON}, on_syscon, capsule);
     capsule->console.notify = on_console;
     capsule->console.receiver = capsule;
 }
@@ -92,8 +92,8 @@ enum dx_error machine_parts_create(struct capsule *capsule, struct refusal *refu
     }
     capsule->parts = parts;
     make(capsule, parts);
-    struct device *const devices[] = { &parts->syscon.device, &parts->rtc.device, &parts->plic.device,
-                                       &parts->uart.device };
+    struct device *const devices[] = {&parts->syscon.device, &parts->rtc.device, &parts->plic.device,
+                                      &parts->uart.device};
     for (size_t n = 0; n < ARRAY_LENGTH(devices); n++) {
         enum dx_error error = device_bus_add(&capsule->bus, devices[n]);
         if (error != DX_OK) {

@@ -30,7 +30,7 @@ void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length)
     if (length == 0 || !range_holds(capsule->ram, address.at, length)) {
         return NULL;
     }
-    return hpa_pointer((hpa_t){ capsule->ram_host.at + (address.at - capsule->ram.base) });
+    return hpa_pointer((hpa_t){capsule->ram_host.at + (address.at - capsule->ram.base)});
 }
 
 /* --- filling ------------------------------------------------------------------------------------------------- */
@@ -44,10 +44,10 @@ static void begin(struct capsule *capsule, enum capsule_state from)
     if (atomic_compare_exchange_strong(&capsule->state, &expected, CAPSULE_FILLING)) {
         capsule->fill_cursor = 0;
         if (capsule->ram.size >= FILL_WORTH_SAYING) {
-        log_info("Capsule %u (%s): clearing and loading %llu MiB of RAM", (unsigned)capsule->id, capsule->config.name,
-                 (unsigned long long)(capsule->ram.size / MIB));
-    }
-    atomic_store(&first->hsm, SBI_HSM_START_PENDING);
+            log_info("Capsule %u (%s): clearing and loading %llu MiB of RAM", (unsigned)capsule->id,
+                     capsule->config.name, (unsigned long long)(capsule->ram.size / MIB));
+        }
+        atomic_store(&first->hsm, SBI_HSM_START_PENDING);
         vcpu_start(first, (unsigned long)capsule->plan.entry,
                    (unsigned long)(capsule->ram.base + capsule->plan.tree_offset));
     }
@@ -217,24 +217,19 @@ void capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *
 /* --- crashing ------------------------------------------------------------------------------------------------ */
 
 static const char *const cause_text[CAUSE_EXCEPTIONS] = {
-    [CAUSE_FETCH_MISALIGNED] = "misaligned fetch",
-    [CAUSE_FETCH_ACCESS] = "fetch access fault",
-    [CAUSE_ILLEGAL] = "illegal instruction",
-    [CAUSE_BREAKPOINT] = "breakpoint",
-    [CAUSE_LOAD_MISALIGNED] = "misaligned load",
-    [CAUSE_LOAD_ACCESS] = "load access fault",
-    [CAUSE_STORE_MISALIGNED] = "misaligned store",
-    [CAUSE_STORE_ACCESS] = "store access fault",
-    [CAUSE_FETCH_PAGE] = "fetch page fault",
-    [CAUSE_LOAD_PAGE] = "load page fault",
+    [CAUSE_FETCH_MISALIGNED] = "misaligned fetch", [CAUSE_FETCH_ACCESS] = "fetch access fault",
+    [CAUSE_ILLEGAL] = "illegal instruction",       [CAUSE_BREAKPOINT] = "breakpoint",
+    [CAUSE_LOAD_MISALIGNED] = "misaligned load",   [CAUSE_LOAD_ACCESS] = "load access fault",
+    [CAUSE_STORE_MISALIGNED] = "misaligned store", [CAUSE_STORE_ACCESS] = "store access fault",
+    [CAUSE_FETCH_PAGE] = "fetch page fault",       [CAUSE_LOAD_PAGE] = "load page fault",
     [CAUSE_STORE_PAGE] = "store page fault",
 };
 
 static void log_registers(const struct vcpu *vcpu)
 {
     static const char *const names[32] = {
-        "zero", "ra", "sp", "gp", "tp",  "t0",  "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
-        "a6",   "a7", "s2", "s3", "s4",  "s5",  "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+        "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0",  "a1",  "a2", "a3", "a4", "a5",
+        "a6",   "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
     };
     const unsigned long *x = vcpu->context.x;
     for (unsigned n = 1; n < 32; n += 3) {
@@ -249,6 +244,6 @@ void capsule_crash(struct vcpu *vcpu, unsigned long cause, unsigned long value, 
     log_debug("Capsule %u (%s): vCPU %u registers at pc 0x%lx, status 0x%lx", (unsigned)vcpu->capsule->id,
               vcpu->capsule->config.name, (unsigned)vcpu->id, vcpu->context.pc, vcpu->context.status);
     log_registers(vcpu);
-    capsule_stop(vcpu->capsule, STOP_CRASH, "%s at pc 0x%lx, address 0x%lx, vCPU %u: %s", name, vcpu->context.pc,
-                 value, (unsigned)vcpu->id, what);
+    capsule_stop(vcpu->capsule, STOP_CRASH, "%s at pc 0x%lx, address 0x%lx, vCPU %u: %s", name, vcpu->context.pc, value,
+                 (unsigned)vcpu->id, what);
 }

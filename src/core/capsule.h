@@ -12,10 +12,10 @@
 #include "core/vcpu.h"
 
 enum capsule_state {
-    CAPSULE_LOADED,   /* made, not started (manual) */
-    CAPSULE_FILLING,  /* RAM is being scrubbed and loaded, 64 KiB a step */
+    CAPSULE_LOADED,  /* made, not started (manual) */
+    CAPSULE_FILLING, /* RAM is being scrubbed and loaded, 64 KiB a step */
     CAPSULE_RUNNING,
-    CAPSULE_STOPPING, /* its vCPUs are leaving their harts; the last one to leave commits */
+    CAPSULE_STOPPING,   /* its vCPUs are leaving their harts; the last one to leave commits */
     CAPSULE_COMMITTING, /* the last one has left and is clearing up */
     CAPSULE_STOPPED,
     CAPSULE_CRASHED,
@@ -43,17 +43,17 @@ enum { LOAD_PIECES_MAX = 20 };
 struct load_plan {
     struct load_piece pieces[LOAD_PIECES_MAX];
     size_t piece_count;
-    uint64_t entry;        /* guest-physical */
-    uint64_t tree_offset;  /* where the generated tree goes, from RAM's start; 8-byte aligned */
-    uint64_t tree_room;    /* bytes set aside for it */
-    struct range initrd;   /* guest-physical; size 0: none */
+    uint64_t entry;       /* guest-physical */
+    uint64_t tree_offset; /* where the generated tree goes, from RAM's start; 8-byte aligned */
+    uint64_t tree_room;   /* bytes set aside for it */
+    struct range initrd;  /* guest-physical; size 0: none */
 };
 
 /* What an isolation backend does for the scheduler and the trap path; see isolation/isolation.h. */
 struct isolation_ops {
     const char *name;
-    /* Lets this hart's guests reach the capsule's memory and nothing else. Called before each load of a vCPU whose capsule is
-     * not hart->protected_for. */
+    /* Lets this hart's guests reach the capsule's memory and nothing else. Called before each load of a vCPU whose
+     * capsule is not hart->protected_for. */
     void (*enter)(struct hart *hart, const struct capsule *capsule);
     /* Debug builds, before every return to the guest: asserts that the hart is really set up for the capsule. */
     void (*verify)(const struct hart *hart, const struct capsule *capsule);
@@ -62,27 +62,27 @@ struct isolation_ops {
 struct capsule {
     uint32_t id; /* 1 … */
     struct capsule_config config;
-    struct range ram;         /* guest-physical */
-    hpa_t ram_host;           /* where ram.base lies in the host (pmp: the same number) */
+    struct range ram; /* guest-physical */
+    hpa_t ram_host;   /* where ram.base lies in the host (pmp: the same number) */
     const struct isolation_ops *isolation;
-    struct pmp_image pmp;     /* what harts load to run it; entry 0 is replaced by the hart's own guard */
+    struct pmp_image pmp; /* what harts load to run it; entry 0 is replaced by the hart's own guard */
     void (*prepare)(struct capsule *capsule); /* RAM is filled: reset devices, write the guest's tree */
     struct load_plan plan;
     struct device_bus bus;
     struct machine_parts *parts; /* its devices; control/machine_parts.c alone knows them */
     struct console_port console;
-    struct vcpu *vcpus;       /* config.vcpus of them, vcpu_stride bytes apart */
+    struct vcpu *vcpus; /* config.vcpus of them, vcpu_stride bytes apart */
     size_t vcpu_stride;
 
-    atomic_uint state;        /* enum capsule_state, and while STOPPING the stop_reason in bits 15:8 */
-    atomic_uint loaded;       /* vCPUs on harts now, and stop requests being made */
-    atomic_uint started;      /* vCPUs that HSM holds started or suspended */
+    atomic_uint state;           /* enum capsule_state, and while STOPPING the stop_reason in bits 15:8 */
+    atomic_uint loaded;          /* vCPUs on harts now, and stop requests being made */
+    atomic_uint started;         /* vCPUs that HSM holds started or suspended */
     atomic_uint console_waiters; /* bit n: vCPU n blocks until the console has room */
-    uint64_t fill_cursor;     /* FILLING: bytes done, by the hart that runs vCPU 0 */
-    char why[160];            /* details for the report; written by whoever made the state STOPPING */
-    struct log_limiter resets; /* a guest that resets itself again and again must not fill the log */
+    uint64_t fill_cursor;        /* FILLING: bytes done, by the hart that runs vCPU 0 */
+    char why[160];               /* details for the report; written by whoever made the state STOPPING */
+    struct log_limiter resets;   /* a guest that resets itself again and again must not fill the log */
 
-    struct capsule *next;     /* list of all capsules */
+    struct capsule *next; /* list of all capsules */
 };
 
 /* All capsules, in order of creation; the list is only changed before harts run guests. */

@@ -23,16 +23,16 @@ struct blob {
 
 struct capsule_config {
     char name[CAPSULE_NAME_MAX + 1];
-    uint32_t vcpus;             /* 1 … CAPSULE_VCPUS_MAX */
-    uint64_t memory;            /* bytes; a multiple of PAGE_SIZE, not 0 */
+    uint32_t vcpus;  /* 1 … CAPSULE_VCPUS_MAX */
+    uint64_t memory; /* bytes; a multiple of PAGE_SIZE, not 0 */
     bool has_memory_base;
-    uint64_t memory_base;       /* guest-physical */
+    uint64_t memory_base; /* guest-physical */
     enum isolation_wish isolation;
-    struct blob kernel;         /* required */
-    struct blob initrd;         /* optional */
+    struct blob kernel; /* required */
+    struct blob initrd; /* optional */
     bool has_kernel_offset;
-    uint64_t kernel_offset;     /* flat binaries: bytes from the start of RAM */
-    const char *bootargs;       /* NUL-terminated, "" if none */
+    uint64_t kernel_offset; /* flat binaries: bytes from the start of RAM */
+    const char *bootargs;   /* NUL-terminated, "" if none */
     bool manager;
     bool manual;
 };

@@ -36,9 +36,9 @@ void fence_answer(struct vcpu *vcpu)
 
 /* The note (a pending event) comes first, so that whoever sees our bit also has the note: a target that fences and
  * answers, or leaves its hart and answers, has it done or will do it before it runs again. One that took the note
- * before our bit was there gets it again. A target that is on no hart fences before it runs again: nobody needs to wait,
- * and the bit is taken back unless it was answered meanwhile. Whoever takes a vCPU off its hart clears vcpu->hart first
- * and answers then, so it sees our bit or we see that. */
+ * before our bit was there gets it again. A target that is on no hart fences before it runs again: nobody needs to
+ * wait, and the bit is taken back unless it was answered meanwhile. Whoever takes a vCPU off its hart clears vcpu->hart
+ * first and answers then, so it sees our bit or we see that. */
 static void ask(struct vcpu *caller, struct vcpu *target, unsigned events)
 {
     uint32_t bit = (uint32_t)1 << caller->id;

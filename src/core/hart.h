@@ -18,20 +18,20 @@ struct hart {
     struct hart_features features;
 
     /* Only this hart touches these: */
-    struct vcpu *current;            /* loaded, or NULL */
-    struct vcpu *resident;           /* whose registers are still in the hart, though it was saved; or NULL */
-    struct capsule *protected_for;   /* whose PMP image is loaded, or NULL */
-    unsigned long guard_address;     /* pmpaddr of the page below the stack: locked, entry 0 */
-    struct pmp_image loaded_image;   /* what the PMP registers hold */
+    struct vcpu *current;          /* loaded, or NULL */
+    struct vcpu *resident;         /* whose registers are still in the hart, though it was saved; or NULL */
+    struct capsule *protected_for; /* whose PMP image is loaded, or NULL */
+    unsigned long guard_address;   /* pmpaddr of the page below the stack: locked, entry 0 */
+    struct pmp_image loaded_image; /* what the PMP registers hold */
     struct timer slice;
-    uint64_t timer_programmed;       /* what the hardware timer was last set to */
-    bool reschedule;                 /* the slice ended, or someone asked */
+    uint64_t timer_programmed; /* what the hardware timer was last set to */
+    bool reschedule;           /* the slice ended, or someone asked */
 
     /* Anybody may touch these: */
     struct timer_heap timers;
-    atomic_bool online;              /* prepared and serving */
-    atomic_uint idle;                /* asleep or about to be: ring it after queueing work */
-    atomic_uint requests;            /* enum hart_request bits */
+    atomic_bool online;   /* prepared and serving */
+    atomic_uint idle;     /* asleep or about to be: ring it after queueing work */
+    atomic_uint requests; /* enum hart_request bits */
 };
 
 enum hart_request { HART_RESCHEDULE = 1 << 0, HART_HALT = 1 << 1 };
@@ -49,11 +49,11 @@ extern uint32_t hart_count;
 
 /* How the machine's timer and software interrupts are reached; set once at boot. */
 struct hart_ops {
-    void (*ring)(struct hart *hart);                    /* raises its machine software interrupt */
-    void (*ring_clear)(struct hart *hart);              /* this hart only */
+    void (*ring)(struct hart *hart);                         /* raises its machine software interrupt */
+    void (*ring_clear)(struct hart *hart);                   /* this hart only */
     void (*timer_set)(struct hart *hart, uint64_t deadline); /* this hart only; TIMER_NEVER: silent */
-    uint64_t (*time)(void);                             /* NULL: the time CSR */
-    void (*external)(void);                             /* this hart's external interrupt is pending */
+    uint64_t (*time)(void);                                  /* NULL: the time CSR */
+    void (*external)(void);                                  /* this hart's external interrupt is pending */
 };
 extern struct hart_ops hart_ops;
 

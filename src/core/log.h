@@ -19,9 +19,9 @@ enum log_level {
 };
 
 enum {
-    LOG_LINE_MAX = 240,         /* bytes of a line with its prefix and line end; longer ones are cut and end in "..." */
-    LOG_RING_SIZE = 32 * 1024,  /* bytes of the newest lines that log_copy can give back */
-    LOG_BURST = 10,             /* lines that a log_limiter lets through at once */
+    LOG_LINE_MAX = 240,        /* bytes of a line with its prefix and line end; longer ones are cut and end in "..." */
+    LOG_RING_SIZE = 32 * 1024, /* bytes of the newest lines that log_copy can give back */
+    LOG_BURST = 10,            /* lines that a log_limiter lets through at once */
 };
 
 /* Sets the highest level that is kept (default LOG_INFO). */
@@ -29,15 +29,15 @@ void log_set_level(enum log_level level);
 enum log_level log_level_current(void);
 
 /* Where finished lines go beside the ring: set once at boot; NULL: nowhere. The line ends in "\r\n" and is length bytes
- * long; whatever isn't printable ASCII in it has become '?'. Called for one line at a time, in the ring's order, with the
- * log's sink lock held; it must not log. */
+ * long; whatever isn't printable ASCII in it has become '?'. Called for one line at a time, in the ring's order, with
+ * the log's sink lock held; it must not log. */
 void log_set_sink(void (*sink)(enum log_level level, const char *line, size_t length));
 
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_write_list(enum log_level level, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
 
 #define log_alert(...) log_write(LOG_ALERT, __VA_ARGS__)
-#define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
+#define log_info(...)  log_write(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
 
 /* Copies the newest whole lines that fit into size − 1 bytes, oldest first, each ending in "\n", then a NUL. Returns

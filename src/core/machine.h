@@ -18,12 +18,12 @@ enum {
 
 /* What the tree says of one hart. What the hart really has is probed on the hart itself. */
 struct machine_hart {
-    unsigned long id;            /* mhartid; sparse */
-    bool usable;                 /* status is not "disabled"/"fail" and it has an MMU (S-mode) */
-    char isa[MACHINE_ISA_MAX];   /* riscv,isa, lower case; or made from riscv,isa-base/-extensions */
-    char mmu_type[16];           /* "sv39" without the "riscv," prefix; empty if none is named */
-    uint32_t intc_phandle;       /* of its riscv,cpu-intc node; 0 if none */
-    uint32_t cbom_block_size;    /* riscv,cbom-block-size, bytes; 0 if none; likewise the next two */
+    unsigned long id;          /* mhartid; sparse */
+    bool usable;               /* status is not "disabled"/"fail" and it has an MMU (S-mode) */
+    char isa[MACHINE_ISA_MAX]; /* riscv,isa, lower case; or made from riscv,isa-base/-extensions */
+    char mmu_type[16];         /* "sv39" without the "riscv," prefix; empty if none is named */
+    uint32_t intc_phandle;     /* of its riscv,cpu-intc node; 0 if none */
+    uint32_t cbom_block_size;  /* riscv,cbom-block-size, bytes; 0 if none; likewise the next two */
     uint32_t cboz_block_size;
     uint32_t cbop_block_size;
 };
@@ -46,7 +46,7 @@ struct machine_clint {
     uint64_t msip;     /* array of 4-byte registers */
     uint32_t slots;
     unsigned long ids[MACHINE_HARTS_MAX]; /* ~0UL: the slot belongs to no hart */
-    bool split_writes; /* only 32-bit accesses are safe (thead,c900-clint and the like) */
+    bool split_writes;                    /* only 32-bit accesses are safe (thead,c900-clint and the like) */
 };
 
 struct machine_plic {

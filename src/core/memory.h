@@ -20,8 +20,8 @@ struct memory {
  * (rounded outwards) out of whatever is free there; bytes that aren't free are left alone. */
 void memory_map_add(struct memory *map, struct range range);
 void memory_map_carve(struct memory *map, struct range range);
-/* Takes size bytes (rounded up to pages) at a multiple of align (a power of two, ≥ PAGE_SIZE): the lowest or the highest that
- * fits. False if there are none. take_at: exactly this range, all of which must be free. */
+/* Takes size bytes (rounded up to pages) at a multiple of align (a power of two, ≥ PAGE_SIZE): the lowest or the
+ * highest that fits. False if there are none. take_at: exactly this range, all of which must be free. */
 bool memory_map_take(struct memory *map, uint64_t size, uint64_t align, bool highest, struct range *taken);
 bool memory_map_take_at(struct memory *map, struct range range);
 /* Gives back exactly a range that was taken. Asserts that no byte of it is free already. */
@@ -30,11 +30,11 @@ uint64_t memory_map_free_bytes(const struct memory *map);
 
 /* The machine's own map, behind a lock. Hypervisor memory comes from the top and is zeroed; NULL if there is none. */
 void memory_init(const struct memory *map);
-void *memory_alloc(size_t bytes);                 /* page-aligned, rounded up to pages */
-void memory_free(void *pointer, size_t bytes);    /* same bytes as taken; scrubbed here */
+void *memory_alloc(size_t bytes);                                     /* page-aligned, rounded up to pages */
+void memory_free(void *pointer, size_t bytes);                        /* same bytes as taken; scrubbed here */
 bool memory_take(uint64_t size, uint64_t align, struct range *taken); /* for a capsule's RAM: lowest that fits */
 bool memory_take_at(struct range range);
-void memory_give(struct range range);             /* must have been scrubbed by the caller */
+void memory_give(struct range range); /* must have been scrubbed by the caller */
 uint64_t memory_free_bytes(void);
 
 #endif

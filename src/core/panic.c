@@ -9,7 +9,7 @@
 #include "core/hart.h"
 #include "lib/format.h"
 
-enum { BACKTRACE_MAX = 16, REG_FP = 8 };
+enum { BACKTRACE_MAX = 16, REG_FP = 8, HALT_TEXT_MAX = 320 };
 
 static void (*output)(char byte);
 static void (*switch_off)(void);
@@ -28,7 +28,7 @@ void panic_set_power_off(void (*power_off)(void))
 static void print(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
 static void print(const char *pattern, ...)
 {
-    char line[200];
+    char line[HALT_TEXT_MAX + 40]; /* with its prefix and its end */
     va_list arguments;
     va_start(arguments, pattern);
     format_list(line, sizeof(line), pattern, arguments);
@@ -53,7 +53,8 @@ static void print_backtrace(unsigned long frame)
 {
     unsigned long top = arch_this_hart()->stack_top;
     print("  backtrace:");
-    for (unsigned n = 0; n < BACKTRACE_MAX && frame % sizeof(long) == 0 && frame > top - 32UL * KIB && frame <= top; n++) {
+    unsigned long bottom = top - 32UL * KIB;
+    for (unsigned n = 0; n < BACKTRACE_MAX && frame % sizeof(long) == 0 && frame > bottom && frame <= top; n++) {
         const unsigned long *words = (const unsigned long *)frame;
         print(" 0x%lx", words[-1]);
         frame = words[-2];
@@ -89,7 +90,7 @@ _Noreturn void panic_trap(const unsigned long *x, unsigned long cause, unsigned 
 
 _Noreturn void halt_machine(const char *pattern, ...)
 {
-    char text[240];
+    char text[HALT_TEXT_MAX];
     va_list arguments;
     va_start(arguments, pattern);
     format_list(text, sizeof(text), pattern, arguments);

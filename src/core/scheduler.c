@@ -201,8 +201,9 @@ static void load(struct hart *hart, struct vcpu *vcpu)
 }
 
 /* Takes the current vCPU off this hart; it becomes what vcpu->leaving says. After the state is published any hart
- * may take the vCPU, so it is looked at once more only through scheduler_wake. Who asked for a fence while it was loaded
- * must not wait until it runs again, and is answered before: later the answer would be another hart's to give. */
+ * may take the vCPU, so it is looked at once more only through scheduler_wake. Who asked for a fence while it was
+ * loaded must not wait until it runs again, and is answered before: later the answer would be another hart's to give.
+ */
 static void unload(struct hart *hart, struct vcpu *vcpu)
 {
     struct capsule *capsule = vcpu->capsule;

@@ -14,7 +14,7 @@
 struct timer_heap;
 
 struct timer {
-    uint64_t deadline; /* in ticks of the host's time */
+    uint64_t deadline;                 /* in ticks of the host's time */
     void (*fire)(struct timer *timer); /* on the heap's hart, no lock held, after the timer left the heap */
     _Atomic(struct timer_heap *) heap; /* NULL: not armed; written with the heap's lock held */
     /* that lock guards the heap's links, and deadline while armed: */

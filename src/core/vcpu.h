@@ -20,7 +20,7 @@ enum vcpu_event {
     EVENT_EXTERNAL = 1 << 2, /* vcpu->external changed */
     EVENT_FENCE_VMA = 1 << 3,
     EVENT_FENCE_I = 1 << 4,
-    EVENT_UNBLOCK = 1 << 5,  /* a request that it blocks on has completed */
+    EVENT_UNBLOCK = 1 << 5, /* a request that it blocks on has completed */
 };
 
 /* Where a vCPU stands with the scheduler. Only the transitions of core/scheduler.c. */
@@ -35,26 +35,26 @@ enum vcpu_run {
 struct vcpu {
     struct arch_context context; /* must be first: trap.S finds the vCPU by it */
     struct capsule *capsule;
-    uint32_t id;                  /* 0 … n−1 in its capsule: the guest's hart id */
-    atomic_uint run;              /* enum vcpu_run */
-    atomic_uint pending;          /* vcpu_event bits */
-    atomic_uint external;         /* level of its external interrupt, as the interrupt controller drives it */
-    atomic_uint hsm;              /* enum sbi_hsm_state */
-    _Atomic(struct hart *) hart;  /* that has it loaded, or NULL */
+    uint32_t id;                 /* 0 … n−1 in its capsule: the guest's hart id */
+    atomic_uint run;             /* enum vcpu_run */
+    atomic_uint pending;         /* vcpu_event bits */
+    atomic_uint external;        /* level of its external interrupt, as the interrupt controller drives it */
+    atomic_uint hsm;             /* enum sbi_hsm_state */
+    _Atomic(struct hart *) hart; /* that has it loaded, or NULL */
 
     /* Owned by the hart that has it loaded, or by whoever may start it while RUN_OFF: */
-    enum vcpu_run leaving;        /* RUN_LOADED: stays; else what it becomes when it leaves its hart */
-    struct hart *last_hart;       /* whose registers may still hold its state; NULL after a reset */
-    uint64_t deadline;            /* guest timer without Sstc; ~0: none */
-    struct timer timer;           /* wakes it at its deadline */
-    bool external_raised;         /* as last folded into the hart */
+    enum vcpu_run leaving;  /* RUN_LOADED: stays; else what it becomes when it leaves its hart */
+    struct hart *last_hart; /* whose registers may still hold its state; NULL after a reset */
+    uint64_t deadline;      /* guest timer without Sstc; ~0: none */
+    struct timer timer;     /* wakes it at its deadline */
+    bool external_raised;   /* as last folded into the hart */
     struct {
-        bool resumes;             /* non-retentive suspend: restart at entry when woken */
+        bool resumes; /* non-retentive suspend: restart at entry when woken */
         unsigned long entry, argument;
     } suspend;
 
     /* Remote fences: who waits for this vCPU, and for how many this one waits. */
-    atomic_uint fence_waiters;    /* bit n: vCPU n of the capsule */
+    atomic_uint fence_waiters; /* bit n: vCPU n of the capsule */
     atomic_uint fences_outstanding;
 
     struct vcpu *queue_next, *queue_back; /* the run queue's lock guards them */
@@ -86,8 +86,8 @@ void vcpu_unblock(struct vcpu *vcpu);
 
 /* For the hart that has it loaded, on its way back to the guest: folds posted events into its registers. */
 void vcpu_fold(struct vcpu *vcpu);
-/* The scheduler's: a vCPU comes onto a hart, before its context is loaded; goes off, after it was saved; and has left, when its
- * new state is published and events that came meanwhile must be looked at. */
+/* The scheduler's: a vCPU comes onto a hart, before its context is loaded; goes off, after it was saved; and has left,
+ * when its new state is published and events that came meanwhile must be looked at. */
 void vcpu_arrive(struct vcpu *vcpu, struct hart *hart);
 void vcpu_depart(struct vcpu *vcpu, struct hart *hart);
 void vcpu_left(struct vcpu *vcpu, enum vcpu_run left);

@@ -6,7 +6,15 @@
 #include "driver/serial.h"
 
 enum { RBR = 0, THR = 0, IER = 1, FCR = 2, IIR = 2, LCR = 3, MCR = 4, LSR = 5 };
-enum { IER_RECEIVE = 1, IER_TRANSMIT = 2, FCR_ENABLE = 1, LCR_8N1 = 3, MCR_DTR_RTS_OUT2 = 0x0b, LSR_DR = 1, LSR_THRE = 0x20 };
+enum {
+    IER_RECEIVE = 1,
+    IER_TRANSMIT = 2,
+    FCR_ENABLE = 1,
+    LCR_8N1 = 3,
+    MCR_DTR_RTS_OUT2 = 0x0b,
+    LSR_DR = 1,
+    LSR_THRE = 0x20,
+};
 
 static uint64_t place(const struct machine_uart *uart, unsigned reg)
 {
@@ -54,8 +62,8 @@ static void interrupts(const struct machine_uart *uart, bool receive, bool trans
 {
     write(uart, IER, (uint8_t)((receive ? IER_RECEIVE : 0) | (transmit ? IER_TRANSMIT : 0)));
     if (!transmit) {
-        /* DesignWare parts hold a stale indication until it is read. Not if the transmitter's interrupt is wanted: reading
-         * takes it back, and it doesn't come again while there is nothing to send. */
+        /* DesignWare parts hold a stale indication until it is read. Not if the transmitter's interrupt is wanted:
+         * reading takes it back, and it doesn't come again while there is nothing to send. */
         (void)read(uart, IIR);
     }
 }

@@ -17,9 +17,9 @@ static enum dx_error plan(const struct pmp_features *features, struct range guar
                           struct pmp_image *image, struct refusal *refusal)
 {
     const struct pmp_rule rules[RULES] = {
-        [RULE_GUARD] = { guard, 0 },
-        [RULE_HYPERVISOR] = { hypervisor_image, 0 },
-        [RULE_RAM] = { ram, PMP_RWX },
+        [RULE_GUARD] = {guard, 0},
+        [RULE_HYPERVISOR] = {hypervisor_image, 0},
+        [RULE_RAM] = {ram, PMP_RWX},
     };
     enum dx_error error = pmp_plan(features, rules, RULES, features->entries, image, refusal);
     if (error == DX_OK) {
@@ -42,7 +42,7 @@ enum dx_error pmp_hart_prepare(struct hart *hart, struct range guard, struct ran
     }
     hypervisor_image = image;
     sample_guard = guard;
-    enum dx_error error = plan(&features->pmp, guard, (struct range){ 0, 0 }, &hart->loaded_image, refusal);
+    enum dx_error error = plan(&features->pmp, guard, (struct range){0, 0}, &hart->loaded_image, refusal);
     if (error != DX_OK) {
         return error;
     }
@@ -88,7 +88,7 @@ static void verify(const struct hart *hart, const struct capsule *capsule)
     compare_registers(hart, &planned);
 }
 
-static const struct isolation_ops pmp_ops = { .name = "pmp", .enter = enter, .verify = verify };
+static const struct isolation_ops pmp_ops = {.name = "pmp", .enter = enter, .verify = verify};
 
 enum dx_error pmp_capsule_prepare(struct capsule *capsule, struct refusal *refusal)
 {
@@ -109,13 +109,13 @@ enum dx_error pmp_self_test(struct hart *hart, const struct capsule *capsule, hp
     enter(hart, capsule);
     hart->protected_for = NULL; /* whatever runs next loads its own */
     const hpa_t closed[] = {
-        { hypervisor_image.base },
-        { range_last(hypervisor_image) },
-        { hart->arch.stack_top - 1 },
+        {hypervisor_image.base},
+        {range_last(hypervisor_image)},
+        {hart->arch.stack_top - 1},
         other,
         /* the bytes beside the capsule, whatever is there; at an end of the address space: other once more */
-        { capsule->ram.base != 0 ? capsule->ram.base - 1 : other.at },
-        { range_last(capsule->ram) != UINTPTR_MAX ? range_last(capsule->ram) + 1 : other.at },
+        {capsule->ram.base != 0 ? capsule->ram.base - 1 : other.at},
+        {range_last(capsule->ram) != UINTPTR_MAX ? range_last(capsule->ram) + 1 : other.at},
     };
     for (size_t n = 0; n < ARRAY_LENGTH(closed); n++) {
         if (arch_supervisor_can_load(closed[n])) {
@@ -123,8 +123,8 @@ enum dx_error pmp_self_test(struct hart *hart, const struct capsule *capsule, hp
                           (unsigned long long)closed[n].at);
         }
     }
-    if (!arch_supervisor_can_load((hpa_t){ capsule->ram.base }) ||
-        !arch_supervisor_can_load((hpa_t){ range_last(capsule->ram) })) {
+    if (!arch_supervisor_can_load((hpa_t){capsule->ram.base}) ||
+        !arch_supervisor_can_load((hpa_t){range_last(capsule->ram)})) {
         return refuse(refusal, DX_NO_PMP, "hart %lu: PMP stops S-mode in the capsule's own RAM", hart->arch.id);
     }
     return DX_OK;

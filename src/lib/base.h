@@ -16,10 +16,10 @@
 
 enum { XLEN = (int)sizeof(long) * 8 }; /* the hart's word size in bits; choose with a plain if */
 
-#define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
-#define BIT(n) (1UL << (n))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define ARRAY_LENGTH(array)                 (sizeof(array) / sizeof((array)[0]))
+#define BIT(n)                              (1UL << (n))
+#define MIN(a, b)                           ((a) < (b) ? (a) : (b))
+#define MAX(a, b)                           ((a) > (b) ? (a) : (b))
 #define CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 enum {
@@ -38,8 +38,7 @@ enum outcome {
 };
 
 /* An assertion holds in every build: if it fails, the hypervisor itself is wrong and the machine halts. */
-_Noreturn void panic_at(const char *file, int line, const char *pattern, ...)
-    __attribute__((format(printf, 3, 4)));
+_Noreturn void panic_at(const char *file, int line, const char *pattern, ...) __attribute__((format(printf, 3, 4)));
 #define panic(...) panic_at(__FILE__, __LINE__, __VA_ARGS__)
 #define assert(condition)                                                                                              \
     do {                                                                                                               \

@@ -14,14 +14,14 @@
 #include "lib/format.h"
 
 enum {
-    STAGE_SIZE = 16384,  /* log lines and labelled output on their way to the UART; a power of two */
+    STAGE_SIZE = 16384,      /* log lines and labelled output on their way to the UART; a power of two */
     STAGE_FOR_GUESTS = 1024, /* of that: what capsules may fill, so that log lines find room whatever they write */
     PORTS_MAX = CAPSULES_MAX,
-    TURN_MAX = 256,      /* bytes of one capsule, if others wait, before its line is cut */
-    MOVE_MAX = 512,      /* bytes out in one go */
-    RECEIVE_MAX = 64,    /* bytes in in one go */
+    TURN_MAX = 256,   /* bytes of one capsule, if others wait, before its line is cut */
+    MOVE_MAX = 512,   /* bytes out in one go */
+    RECEIVE_MAX = 64, /* bytes in in one go */
     FLUSH_MAX = 1024 * KIB,
-    ESCAPE = 0x1d,       /* Ctrl-] */
+    ESCAPE = 0x1d,         /* Ctrl-] */
     POLL_PER_SECOND = 500, /* without an interrupt */
 };
 
@@ -30,15 +30,15 @@ static struct {
     struct console_port *ports[PORTS_MAX];
     struct capsule *capsules[PORTS_MAX];
     uint32_t count;
-    uint32_t focus;      /* whom input goes to */
-    uint32_t writer;     /* labelled: whose line is being written */
-    uint32_t turn;       /* labelled: bytes since it became the writer */
-    bool at_line_start;  /* labelled: nothing of writer's line is out yet */
+    uint32_t focus;     /* whom input goes to */
+    uint32_t writer;    /* labelled: whose line is being written */
+    uint32_t turn;      /* labelled: bytes since it became the writer */
+    bool at_line_start; /* labelled: nothing of writer's line is out yet */
     bool started, receive_off, escaped;
     bool receive_on, transmit_on; /* the UART's interrupts as they were last set */
     uint32_t head, tail;
     uint8_t stage[STAGE_SIZE];
-} terminal = { .at_line_start = true };
+} terminal = {.at_line_start = true};
 
 static struct timer poll_timer;
 static uint64_t poll_ticks;
@@ -256,7 +256,7 @@ static void discard_input(void)
 
 void terminal_serve(void)
 {
-    bool told[PORTS_MAX] = { false };
+    bool told[PORTS_MAX] = {false};
     spinlock_take(&terminal.lock);
     if (terminal.count != 0) {
         move_in(told);

@@ -23,17 +23,17 @@ enum csr_operation { CSR_WRITE, CSR_SET, CSR_CLEAR };
 
 struct instruction {
     enum instruction_kind kind;
-    uint8_t length;      /* bytes: 2 or 4 */
-    uint8_t width;       /* loads and stores: bytes moved, 1 … 8 */
-    bool sign_extend;    /* loads */
-    uint8_t rd;          /* destination register (loads, CSR) */
-    uint8_t rs1;         /* base register; CSR: source register or immediate */
-    uint8_t rs2;         /* source register of stores */
-    int32_t offset;      /* added to the base */
-    uint16_t csr;        /* CSR number */
+    uint8_t length;   /* bytes: 2 or 4 */
+    uint8_t width;    /* loads and stores: bytes moved, 1 … 8 */
+    bool sign_extend; /* loads */
+    uint8_t rd;       /* destination register (loads, CSR) */
+    uint8_t rs1;      /* base register; CSR: source register or immediate */
+    uint8_t rs2;      /* source register of stores */
+    int32_t offset;   /* added to the base */
+    uint16_t csr;     /* CSR number */
     enum csr_operation csr_operation;
-    bool csr_immediate;  /* rs1 is a 5-bit immediate */
-    bool csr_writes;     /* false for csrrs/csrrc with rs1 = x0 or immediate 0 */
+    bool csr_immediate; /* rs1 is a 5-bit immediate */
+    bool csr_writes;    /* false for csrrs/csrrc with rs1 = x0 or immediate 0 */
 };
 
 /* Decodes the instruction whose low half-word is in bits 15:0 (32-bit forms: whole). xlen is 32 or 64. Covers I, C and

@@ -61,7 +61,7 @@ bool guest_translate(struct trap *trap, gva_t address, enum guest_access access,
 static bool fetch_half(struct trap *trap, unsigned long pc, uint16_t *half)
 {
     gpa_t place;
-    if (!guest_translate(trap, (gva_t){ pc }, GUEST_FETCH, &place)) {
+    if (!guest_translate(trap, (gva_t){pc}, GUEST_FETCH, &place)) {
         return false;
     }
     const void *bytes = capsule_ram(trap->vcpu->capsule, place, sizeof(*half));

@@ -52,7 +52,7 @@ enum outcome trap_access_fault(struct trap *trap)
         return OUTCOME_REFLECT;
     }
     gpa_t place;
-    if (!guest_translate(trap, (gva_t){ address }, insn.kind == INSN_STORE ? GUEST_STORE : GUEST_LOAD, &place)) {
+    if (!guest_translate(trap, (gva_t){address}, insn.kind == INSN_STORE ? GUEST_STORE : GUEST_LOAD, &place)) {
         return OUTCOME_REFLECT;
     }
     struct device *device = device_bus_find(&vcpu->capsule->bus, place, insn.width);

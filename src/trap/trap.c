@@ -42,7 +42,7 @@ static enum outcome (*const handlers[CAUSE_EXCEPTIONS])(struct trap *trap) = {
 
 static void on_exception(struct vcpu *vcpu, unsigned long cause)
 {
-    struct trap trap = { .vcpu = vcpu, .cause = cause, .value = arch_trap_value() };
+    struct trap trap = {.vcpu = vcpu, .cause = cause, .value = arch_trap_value()};
     if (cause >= CAUSE_EXCEPTIONS || handlers[cause] == NULL) {
         capsule_crash(vcpu, cause, trap.value, "a trap that no guest should cause");
         return;

@@ -29,8 +29,8 @@ enum outcome trap_illegal(struct trap *trap);
 /* trap/unaligned.c: misaligned loads and stores that hardware doesn't do. */
 enum outcome trap_misaligned(struct trap *trap);
 
-/* trap/guest_access.c: the loaded vCPU's memory by guest-virtual address, through its own tables, bounded to its RAM. On
- * failure these set trap->cause and ->value to what must be reflected. */
+/* trap/guest_access.c: the loaded vCPU's memory by guest-virtual address, through its own tables, bounded to its RAM.
+ * On failure these set trap->cause and ->value to what must be reflected. */
 bool guest_translate(struct trap *trap, gva_t address, enum guest_access access, gpa_t *result);
 bool guest_instruction(struct trap *trap, uint32_t *bits);
 

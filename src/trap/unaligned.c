@@ -10,7 +10,7 @@ static uint8_t *byte_at(struct trap *trap, unsigned long address, enum guest_acc
 {
     struct trap attempt = *trap;
     gpa_t place;
-    if (!guest_translate(&attempt, (gva_t){ address }, access, &place)) {
+    if (!guest_translate(&attempt, (gva_t){address}, access, &place)) {
         *cause = attempt.cause;
         return NULL;
     }

@@ -90,11 +90,21 @@ void devices_syscon(void)
 }
 
 static const struct subtest all[] = {
-    {"forms", devices_forms, false},       {"faults", devices_fault_forms, false}, {"misaligned", devices_misaligned, false},
-    {"holes", devices_holes, false},       {"fetch", devices_fetch, false},        {"paging", devices_paging, false},
-    {"straddle", devices_straddle, false}, {"tables", devices_tables, false},      {"plic", devices_plic, false},
-    {"plic-sweep", devices_plic_sweep, false}, {"uart", devices_uart, false},      {"interrupt", devices_uart_interrupt, false},
-    {"race", devices_plic_race, false},    {"rtc", devices_rtc, false},            {"syscon", devices_syscon, false},
+    {"forms", devices_forms, false},
+    {"faults", devices_fault_forms, false},
+    {"misaligned", devices_misaligned, false},
+    {"holes", devices_holes, false},
+    {"fetch", devices_fetch, false},
+    {"paging", devices_paging, false},
+    {"straddle", devices_straddle, false},
+    {"tables", devices_tables, false},
+    {"plic", devices_plic, false},
+    {"plic-sweep", devices_plic_sweep, false},
+    {"uart", devices_uart, false},
+    {"interrupt", devices_uart_interrupt, false},
+    {"race", devices_plic_race, false},
+    {"rtc", devices_rtc, false},
+    {"syscon", devices_syscon, false},
     {"alarm", devices_alarm, true},
 };
 

@@ -31,8 +31,17 @@ static inline unsigned own_context(void)
 }
 
 /* Registers of the UART */
-enum { UART_DATA = 0, UART_IER = 1, UART_IIR = 2, UART_FCR = 2, UART_LCR = 3, UART_MCR = 4, UART_LSR = 5, UART_MSR = 6,
-       UART_SCRATCH = 7 };
+enum {
+    UART_DATA = 0,
+    UART_IER = 1,
+    UART_IIR = 2,
+    UART_FCR = 2,
+    UART_LCR = 3,
+    UART_MCR = 4,
+    UART_LSR = 5,
+    UART_MSR = 6,
+    UART_SCRATCH = 7
+};
 static inline unsigned long uart_read(unsigned reg)
 {
     return must_load(uart + reg, 1) & 0xff;

@@ -25,8 +25,9 @@ void devices_forms(void)
                        form->name, trap.trapped, trap.cause, value, want);
         } else {
             unsigned long want = right ? 5 : 0;
-            case_check(!trap.trapped && (trap.result == want || !on_diosix), "%s: trapped %d, cause %lu, loaded %lu want %lu",
-                       form->name, trap.trapped, trap.cause, trap.result, want);
+            case_check(!trap.trapped && (trap.result == want || !on_diosix),
+                       "%s: trapped %d, cause %lu, loaded %lu want %lu", form->name, trap.trapped, trap.cause,
+                       trap.result, want);
         }
     }
     cases_end("forms: integer loads and stores of a 32-bit register; other widths read 0 and write nothing");
@@ -86,14 +87,15 @@ void devices_fault_forms(void)
         const struct form *form = &atomic_forms[i];
         struct trap trap = catch_trap(form->function, target(), 1, 0);
         bool failed = !trap.trapped && text_equal(form->name, "sc.w") && trap.result != 0;
-        case_check(failed || (trap.trapped && (trap.cause == LOAD_ACCESS || (form->store && trap.cause == STORE_ACCESS)) &&
-                              trap.value == target()), /* QEMU with one hart: an AMO faults as the load it begins with */
+        case_check(failed ||
+                       (trap.trapped && (trap.cause == LOAD_ACCESS || (form->store && trap.cause == STORE_ACCESS)) &&
+                        trap.value == target()), /* QEMU with one hart: an AMO faults as the load it begins with */
                    "%s: trapped %d, cause %lu, stval 0x%lx", form->name, trap.trapped, trap.cause, trap.value);
     }
     for (size_t i = 0; fp && i < fp_form_count; i++) {
         struct trap trap = catch_trap(fp_forms[i].function, target(), 1, 0);
-        case_check(!trap.trapped || trap.cause == (fp_forms[i].store ? STORE_ACCESS : LOAD_ACCESS),
-                   "%s: cause %lu", fp_forms[i].name, trap.cause);
+        case_check(!trap.trapped || trap.cause == (fp_forms[i].store ? STORE_ACCESS : LOAD_ACCESS), "%s: cause %lu",
+                   fp_forms[i].name, trap.cause);
     }
     if (vector) {
         struct trap load = catch_trap(form_vle, target(), 0, 0), store = catch_trap(form_vse, target(), 0, 0);
@@ -117,7 +119,8 @@ void devices_misaligned(void)
             struct trap load = try_load(target() + offset, width), store = try_store(target() + offset, width, ~0ul);
             case_check(load.trapped && (load.cause == LOAD_MISALIGNED || load.cause == LOAD_ACCESS) &&
                            load.value == target() + offset,
-                       "load of %u at +%u: %d, cause %lu, stval 0x%lx", width, offset, load.trapped, load.cause, load.value);
+                       "load of %u at +%u: %d, cause %lu, stval 0x%lx", width, offset, load.trapped, load.cause,
+                       load.value);
             case_check(store.trapped && (store.cause == STORE_MISALIGNED || store.cause == STORE_ACCESS) &&
                            store.value == target() + offset,
                        "store of %u at +%u: %d, cause %lu, stval 0x%lx", width, offset, store.trapped, store.cause,
@@ -137,7 +140,8 @@ void devices_holes(void)
         return;
     }
     for (size_t i = 0; i < machine.device_count; i++) {
-        unsigned long base = (unsigned long)machine.devices[i].base, end = base + (unsigned long)machine.devices[i].size;
+        unsigned long base = (unsigned long)machine.devices[i].base,
+                      end = base + (unsigned long)machine.devices[i].size;
         if (in_ram(base)) {
             continue;
         }

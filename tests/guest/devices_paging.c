@@ -22,8 +22,10 @@ static void through(unsigned level, const char *name)
     struct trap beyond = level == 0 ? try_load(TEST_VA + PAGE, 4) : (struct trap){.trapped = true, .cause = LOAD_PAGE};
     paging_off();
     case_check(!load.trapped && load.result == 6, "%s: load: cause %lu, 0x%lx", name, load.cause, load.result);
-    case_check(!store.trapped && again.result == 1, "%s: store: cause %lu, then 0x%lx", name, store.cause, again.result);
-    case_check(fetch.trapped && fetch.cause == FETCH_PAGE, "%s: fetch without execute right: cause %lu", name, fetch.cause);
+    case_check(!store.trapped && again.result == 1, "%s: store: cause %lu, then 0x%lx", name, store.cause,
+               again.result);
+    case_check(fetch.trapped && fetch.cause == FETCH_PAGE, "%s: fetch without execute right: cause %lu", name,
+               fetch.cause);
     case_check(beyond.trapped && beyond.cause == LOAD_PAGE, "%s: the next page: cause %lu", name, beyond.cause);
     must_store(physical, 4, 0);
 }
@@ -125,12 +127,12 @@ void devices_straddle(void)
     table_map(root, TEST_VA + PAGE, second, 0, PTE_V | PTE_X | PTE_A);
     struct trap execute_only = catch_trap((catchable)(uintptr_t)(TEST_VA + PAGE - 2), physical, 0, 0);
     paging_off();
-    check(!good.trapped && good.result == 5, "straddle: load by an instruction on two pages: cause %lu, 0x%lx", good.cause,
-          good.result);
+    check(!good.trapped && good.result == 5, "straddle: load by an instruction on two pages: cause %lu, 0x%lx",
+          good.cause, good.result);
     check(bad.trapped && bad.cause == FETCH_PAGE && bad.value == TEST_VA + PAGE,
           "straddle: second page can't be executed: cause %lu, stval 0x%lx", bad.cause, bad.value);
-    check(!execute_only.trapped && execute_only.result == 5, "straddle: on pages that can only be executed: cause %lu, 0x%lx",
-          execute_only.cause, execute_only.result);
+    check(!execute_only.trapped && execute_only.result == 5,
+          "straddle: on pages that can only be executed: cause %lu, 0x%lx", execute_only.cause, execute_only.result);
     must_store(physical, 4, 0);
 }
 
@@ -149,8 +151,8 @@ void devices_tables(void)
             paging_on(root, 0);
             struct trap load = try_load(TEST_VA, 4), store = try_store(TEST_VA, 4, 0), fetch = try_fetch(TEST_VA);
             paging_off();
-            case_check(load.trapped && load.cause == LOAD_ACCESS && load.value == TEST_VA, "load, table at 0x%lx: cause %lu",
-                       windows[i], load.cause);
+            case_check(load.trapped && load.cause == LOAD_ACCESS && load.value == TEST_VA,
+                       "load, table at 0x%lx: cause %lu", windows[i], load.cause);
             case_check(store.trapped && store.cause == STORE_ACCESS && store.value == TEST_VA,
                        "store, table at 0x%lx: cause %lu", windows[i], store.cause);
             case_check(fetch.trapped && fetch.cause == FETCH_ACCESS && fetch.value == TEST_VA,

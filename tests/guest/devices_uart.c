@@ -178,8 +178,8 @@ void devices_uart(void)
         for (unsigned width = 2; width <= sizeof(long) && on_diosix; width *= 2) {
             if (reg % width == 0) {
                 struct trap load = try_load(uart + reg, width), store = try_store(uart + reg, width, ~0ul);
-                case_check(!load.trapped && load.result == 0 && !store.trapped, "register %u, width %u: 0x%lx", reg, width,
-                           load.result);
+                case_check(!load.trapped && load.result == 0 && !store.trapped, "register %u, width %u: 0x%lx", reg,
+                           width, load.result);
             }
         }
     }
@@ -187,7 +187,8 @@ void devices_uart(void)
     cases_end("uart: other widths read 0 and write nothing");
     for (unsigned long offset = 8; offset < 256 && on_diosix; offset++) {
         struct trap load = try_load(uart + offset, 1);
-        case_check(!load.trapped && load.result == 0, "offset 0x%lx: trapped %d, 0x%lx", offset, load.trapped, load.result);
+        case_check(!load.trapped && load.result == 0, "offset 0x%lx: trapped %d, 0x%lx", offset, load.trapped,
+                   load.result);
     }
     cases_end("uart: the rest of its window reads 0");
 }

@@ -98,8 +98,9 @@ const struct form atomic_forms[] = {
 const size_t atomic_form_count = COUNT_OF(atomic_forms) - (XLEN == 32 ? WIDE_ATOMIC : 0);
 
 const struct form fp_forms[] = {
-    {"flw", form_flw, 4, .store = false},  {"fld", form_fld, 8, .store = false}, {"c.fld", form_c_fld, 8, .store = false},
-    {"fsw", form_fsw, 4, .store = true},   {"fsd", form_fsd, 8, .store = true},  {"c.fsd", form_c_fsd, 8, .store = true},
+    {"flw", form_flw, 4, .store = false},     {"fld", form_fld, 8, .store = false},
+    {"c.fld", form_c_fld, 8, .store = false}, {"fsw", form_fsw, 4, .store = true},
+    {"fsd", form_fsd, 8, .store = true},      {"c.fsd", form_c_fsd, 8, .store = true},
 };
 const size_t fp_form_count = COUNT_OF(fp_forms);
 

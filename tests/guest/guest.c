@@ -15,8 +15,6 @@ _Static_assert(sizeof(struct hart) == 1 << HART_SHIFT, "asm.h");
 /* In start.S */
 unsigned long catch_call(catchable function, unsigned long a, unsigned long b, unsigned long c);
 
-
-
 /* Called by start.S */
 void guest_start(unsigned long id, const void *tree);
 void guest_secondary_start(unsigned long id, struct hart *hart);
@@ -38,7 +36,8 @@ struct sbi_result sbi_call(unsigned long extension, unsigned long function, cons
     return (struct sbi_result){(long)a0, (long)a1};
 }
 
-struct sbi_result sbi(unsigned long extension, unsigned long function, unsigned long a, unsigned long b, unsigned long c)
+struct sbi_result sbi(unsigned long extension, unsigned long function, unsigned long a, unsigned long b,
+                      unsigned long c)
 {
     return sbi_call(extension, function, (unsigned long[6]){a, b, c});
 }
@@ -186,7 +185,11 @@ uint64_t now(void)
     do {
         __asm__ volatile("csrr %0, 0xc81" : "=r"(high)); /* timeh; an illegal instruction on RV64, not reached there */
         low = csr_read(time);
-    } while (({ unsigned long h; __asm__ volatile("csrr %0, 0xc81" : "=r"(h)); h; }) != high);
+    } while (({
+                 unsigned long h;
+                 __asm__ volatile("csrr %0, 0xc81" : "=r"(h));
+                 h;
+             }) != high);
     return (uint64_t)high << 16 << 16 | low;
 }
 

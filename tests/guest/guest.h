@@ -15,18 +15,18 @@
 #include "asm.h"
 #include "diosix/sbi.h"
 
-#define XLEN           (8 * sizeof(long))
-#define COUNT_OF(a)    (sizeof(a) / sizeof((a)[0]))
-#define PAGE           4096ul
-#define INTERRUPT      (1ul << (XLEN - 1))
-#define STATUS_SIE     (1ul << 1)
-#define STATUS_SPIE    (1ul << 5)
-#define STATUS_SPP     (1ul << 8)
-#define STATUS_VS      (3ul << 9)
-#define STATUS_FS      (3ul << 13)
-#define STATUS_SUM     (1ul << 18)
-#define STATUS_MXR     (1ul << 19)
-#define BIT(n)         (1ul << (n))
+#define XLEN        (8 * sizeof(long))
+#define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
+#define PAGE        4096ul
+#define INTERRUPT   (1ul << (XLEN - 1))
+#define STATUS_SIE  (1ul << 1)
+#define STATUS_SPIE (1ul << 5)
+#define STATUS_SPP  (1ul << 8)
+#define STATUS_VS   (3ul << 9)
+#define STATUS_FS   (3ul << 13)
+#define STATUS_SUM  (1ul << 18)
+#define STATUS_MXR  (1ul << 19)
+#define BIT(n)      (1ul << (n))
 
 enum { SOFT = 1, TIMER = 5, EXTERNAL = 9 }; /* interrupt numbers of sie, sip and scause */
 enum {
@@ -43,11 +43,11 @@ enum {
     STORE_PAGE = 15,
 };
 
-#define csr_read(name) \
-    __extension__({ \
-        unsigned long csr_value; \
-        __asm__ volatile("csrr %0, " #name : "=r"(csr_value) : : "memory"); \
-        csr_value; \
+#define csr_read(name)                                                                                                 \
+    __extension__({                                                                                                    \
+        unsigned long csr_value;                                                                                       \
+        __asm__ volatile("csrr %0, " #name : "=r"(csr_value) : : "memory");                                            \
+        csr_value;                                                                                                     \
     })
 #define csr_write(name, value) __asm__ volatile("csrw " #name ", %0" : : "rK"((unsigned long)(value)) : "memory")
 #define csr_set(name, value)   __asm__ volatile("csrs " #name ", %0" : : "rK"((unsigned long)(value)) : "memory")
@@ -85,7 +85,7 @@ struct hart {
     struct trap caught;
     void (*function)(void *argument); /* what it was started for */
     void *argument;
-    volatile unsigned long interrupts[16];                      /* taken, by number */
+    volatile unsigned long interrupts[16];                         /* taken, by number */
     bool (*on_interrupt)(struct hart *hart, unsigned long number); /* true: handled */
 } __attribute__((aligned(BIT(HART_SHIFT))));
 
@@ -123,7 +123,8 @@ size_t other_harts(unsigned long *ids, size_t most);
 struct sbi_result {
     long error, value;
 };
-struct sbi_result sbi(unsigned long extension, unsigned long function, unsigned long a, unsigned long b, unsigned long c);
+struct sbi_result sbi(unsigned long extension, unsigned long function, unsigned long a, unsigned long b,
+                      unsigned long c);
 struct sbi_result sbi_call(unsigned long extension, unsigned long function, const unsigned long args[6]);
 void sbi_patterned(const unsigned long in[32], unsigned long out[32]);
 long sbi_set_timer(uint64_t deadline);

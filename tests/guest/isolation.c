@@ -15,12 +15,42 @@ size_t outside(unsigned long *addresses, size_t most)
 {
     unsigned long base = (unsigned long)machine.ram_base, end = base + (unsigned long)machine.ram_size;
     const unsigned long fixed[] = {
-        base - 8,   base - PAGE, base - 0x200000, base - 0x1000000, end,        end + 8,    end + PAGE - 8,
-        end + PAGE, end + 0x200000, end + 0x1000000, /* the neighbours, or the hypervisor at the top of RAM */
-        0x0,        0x8,         0x1000,          0x1ff8,           0x100ff8,   0x110000,   0x02000000,
-        0x02004000, 0x0200bff8,  0x0200fff8,      0x02010000,       0x03000000, 0x0e000000, 0x10001000,
-        0x10008000, 0x10100000,  0x20000000,      0x22000000,       0x24000000, 0x30000000, 0x40000000,
-        0x7ffffff8, 0x80000000,  0x80000ff8,      0x80100000,       0x801ffff8, /* the machine's own devices, and RAM's start */
+        base - 8,
+        base - PAGE,
+        base - 0x200000,
+        base - 0x1000000,
+        end,
+        end + 8,
+        end + PAGE - 8,
+        end + PAGE,
+        end + 0x200000,
+        end + 0x1000000, /* the neighbours, or the hypervisor at the top of RAM */
+        0x0,
+        0x8,
+        0x1000,
+        0x1ff8,
+        0x100ff8,
+        0x110000,
+        0x02000000,
+        0x02004000,
+        0x0200bff8,
+        0x0200fff8,
+        0x02010000,
+        0x03000000,
+        0x0e000000,
+        0x10001000,
+        0x10008000,
+        0x10100000,
+        0x20000000,
+        0x22000000,
+        0x24000000,
+        0x30000000,
+        0x40000000,
+        0x7ffffff8,
+        0x80000000,
+        0x80000ff8,
+        0x80100000,
+        0x801ffff8, /* the machine's own devices, and RAM's start */
     };
     size_t count = 0;
     for (size_t i = 0; i < COUNT_OF(fixed) && count < most; i++) {
@@ -77,16 +107,16 @@ static void entry_vector(void)
     for (size_t i = 0; i < state[0] * 32; i++) {
         case_check(v[i] == 0, "v%u byte %u: 0x%x", (unsigned)(i / state[0]), (unsigned)(i % state[0]), v[i]);
     }
-    case_check(state[1] == 0 && state[3] == 0 && state[4] == 0, "vl 0x%lx, vstart 0x%lx, vcsr 0x%lx", state[1], state[3],
-               state[4]);
+    case_check(state[1] == 0 && state[3] == 0 && state[4] == 0, "vl 0x%lx, vstart 0x%lx, vcsr 0x%lx", state[1],
+               state[3], state[4]);
     case_check(state[2] == 0 || state[2] == 1ul << (XLEN - 1), "vtype 0x%lx", state[2]);
     cases_end("entry: v0 to v31, vl, vstart and vcsr are zero");
 }
 
 void isolation_entry(void)
 {
-    static const char *const csrs[] = {"satp", "stvec", "sscratch", "sepc",    "scause",
-                                       "stval", "sie",  "sip",      "sstatus", "scounteren"};
+    static const char *const csrs[] = {"satp",  "stvec", "sscratch", "sepc",    "scause",
+                                       "stval", "sie",   "sip",      "sstatus", "scounteren"};
     const struct hart *hart = this_hart();
     same("entry: a0 is the hart id", hart->entry_x[10], hart->id);
     same("entry: a1 is the tree", hart->entry_x[11], machine.tree);
@@ -113,18 +143,12 @@ void isolation_entry(void)
 
 const struct subtest subtests[] = {
     {"entry", isolation_entry, false}, /* first: before anything uses the registers */
-    {"loads", isolation_loads, false},
-    {"stores", isolation_stores, false},
-    {"fetches", isolation_fetches, false},
-    {"edges", isolation_edges, false},
-    {"scan", isolation_scan, false},
-    {"tables", isolation_tables, false},
-    {"walks", isolation_table_walks, false},
-    {"csrs", isolation_csrs, false},
-    {"csrs-user", isolation_csrs_user, false},
-    {"instructions", isolation_instructions, false},
-    {"user", isolation_user, false},
-    {"wfi", isolation_wfi, false},
+    {"loads", isolation_loads, false},         {"stores", isolation_stores, false},
+    {"fetches", isolation_fetches, false},     {"edges", isolation_edges, false},
+    {"scan", isolation_scan, false},           {"tables", isolation_tables, false},
+    {"walks", isolation_table_walks, false},   {"csrs", isolation_csrs, false},
+    {"csrs-user", isolation_csrs_user, false}, {"instructions", isolation_instructions, false},
+    {"user", isolation_user, false},           {"wfi", isolation_wfi, false},
     {"float", isolation_float, false},
 };
 const size_t subtest_count = COUNT_OF(subtests);

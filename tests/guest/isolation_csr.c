@@ -56,8 +56,8 @@ static void refused(uint32_t instruction, unsigned long value, const char *what,
     uint32_t code[] = {instruction, CODE_RET};
     struct trap trap = run_code(code, COUNT_OF(code), value, value);
     case_check(trap.trapped && trap.cause == ILLEGAL && (trap.value == 0 || trap.value == instruction),
-               "%s of CSR 0x%x: %s, cause %lu, stval 0x%lx, result 0x%lx", what, csr, trap.trapped ? "trapped" : "NO TRAP",
-               trap.cause, trap.value, trap.result);
+               "%s of CSR 0x%x: %s, cause %lu, stval 0x%lx, result 0x%lx", what, csr,
+               trap.trapped ? "trapped" : "NO TRAP", trap.cause, trap.value, trap.result);
 }
 
 static void read_one(unsigned csr)
@@ -97,8 +97,8 @@ static void exercise(unsigned csr)
     for (size_t i = 0; i < COUNT_OF(values); i++) {
         struct trap trap = run_code(write, COUNT_OF(write), 0, values[i]);
         bool read_only = csr >> 10 == 3;
-        case_check(trap.trapped == read_only && (!read_only || trap.cause == ILLEGAL), "CSR 0x%x: write traps %d, cause %lu",
-                   csr, trap.trapped, trap.cause);
+        case_check(trap.trapped == read_only && (!read_only || trap.cause == ILLEGAL),
+                   "CSR 0x%x: write traps %d, cause %lu", csr, trap.trapped, trap.cause);
     }
     run_code(write, COUNT_OF(write), 0, before.result);
 }
@@ -125,7 +125,8 @@ void isolation_csrs(void)
     }
     cases_end("csrs: writes of what isn't a supervisor's");
     for (size_t i = 0; i < COUNT_OF(supervisor_csrs); i++) {
-        for (unsigned csr = supervisor_csrs[i].first; csr <= supervisor_csrs[i].last && !supervisor_csrs[i].keep; csr++) {
+        for (unsigned csr = supervisor_csrs[i].first; csr <= supervisor_csrs[i].last && !supervisor_csrs[i].keep;
+             csr++) {
             exercise(csr);
         }
     }
@@ -141,7 +142,8 @@ void isolation_csrs_user(void)
     for (unsigned csr = 0; csr < CSRS; csr++) {
         uint32_t read[] = {encode(csr, 2, 0), CODE_ECALL}, write[] = {encode(csr, 1, 11), CODE_ECALL};
         struct trap trap = run_user(read, COUNT_OF(read), 0, 0);
-        case_check((trap.trapped && trap.cause == ILLEGAL) || (!on_diosix && csr == 0xc01), "user reads CSR 0x%x: cause %lu, 0x%lx", csr, trap.cause, trap.result);
+        case_check((trap.trapped && trap.cause == ILLEGAL) || (!on_diosix && csr == 0xc01),
+                   "user reads CSR 0x%x: cause %lu, 0x%lx", csr, trap.cause, trap.result);
         trap = run_user(write, COUNT_OF(write), 0, ~0ul);
         case_check(trap.trapped && trap.cause == ILLEGAL, "user writes CSR 0x%x: cause %lu", csr, trap.cause);
     }

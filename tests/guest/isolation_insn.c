@@ -49,16 +49,16 @@ static const struct row illegal[] = {
 
 /* Lawful for a supervisor, refused in user mode. */
 static const struct row supervisor_only[] = {
-    {"sret", 0x10200073},        {"wfi", 0x10500073},          {"sfence.vma", 0x12000073},
-    {"sfence.vma a0, a1", 0x12b50073}, {"mret", 0x30200073},   {"sinval.vma", 0x16000073},
-    {"hfence.gvma", 0x62000073}, {"dret", 0x7b200073},
+    {"sret", 0x10200073}, {"wfi", 0x10500073},        {"sfence.vma", 0x12000073},  {"sfence.vma a0, a1", 0x12b50073},
+    {"mret", 0x30200073}, {"sinval.vma", 0x16000073}, {"hfence.gvma", 0x62000073}, {"dret", 0x7b200073},
 };
 
 static bool is_illegal(struct trap trap, uint32_t bits)
 {
     unsigned long first = (bits & 3) == 3 ? bits : bits & 0xffff;
     bool returns = bits == 0x30200073 || bits == 0x10200073; /* QEMU 10 leaves an older instruction in stval */
-    return trap.trapped && trap.cause == ILLEGAL && (returns || trap.value == 0 || trap.value == first || trap.value == bits);
+    return trap.trapped && trap.cause == ILLEGAL &&
+           (returns || trap.value == 0 || trap.value == first || trap.value == bits);
 }
 
 void isolation_instructions(void)
@@ -71,8 +71,9 @@ void isolation_instructions(void)
     }
     cases_end("instructions: illegal ones");
     static const struct row harmless[] = {
-        {"fence.tso", 0x8330000f}, {"pause", 0x0100000f}, {"fence, reserved fields", 0xff0f8f8f}, {"prefetch.r", 0x00156013},
-        {"ntl.p1", 0x00200033},    {"fence.i", 0x0000100f}, {"sfence.vma", 0x12000073},
+        {"fence.tso", 0x8330000f},  {"pause", 0x0100000f},  {"fence, reserved fields", 0xff0f8f8f},
+        {"prefetch.r", 0x00156013}, {"ntl.p1", 0x00200033}, {"fence.i", 0x0000100f},
+        {"sfence.vma", 0x12000073},
     };
     for (size_t i = 0; i < COUNT_OF(harmless); i++) {
         uint32_t code[] = {harmless[i].bits, CODE_RET};
@@ -81,7 +82,7 @@ void isolation_instructions(void)
     }
     cases_end("instructions: hints and fences go through");
     static const struct row optional[] = {
-        {"wrs.nto", 0x00d00073},  {"wrs.sto", 0x01d00073},  {"cbo.clean", 0x0015200f},
+        {"wrs.nto", 0x00d00073},   {"wrs.sto", 0x01d00073},   {"cbo.clean", 0x0015200f},
         {"cbo.flush", 0x0025200f}, {"cbo.inval", 0x0005200f}, {"sinval.vma", 0x16000073},
     };
     static unsigned long block[64] __attribute__((aligned(256)));
@@ -110,9 +111,11 @@ void isolation_user(void)
     for (size_t i = 0; i < count; i++) {
         static const uint32_t load[] = {0x00052503, CODE_ECALL}, store[] = {0x00b52023, CODE_ECALL}; /* lw, sw */
         struct trap trap = run_user(load, 2, targets[i], 0);
-        case_check(trap.cause == LOAD_ACCESS && trap.value == targets[i], "load at 0x%lx: cause %lu", targets[i], trap.cause);
+        case_check(trap.cause == LOAD_ACCESS && trap.value == targets[i], "load at 0x%lx: cause %lu", targets[i],
+                   trap.cause);
         trap = run_user(store, 2, targets[i], 0);
-        case_check(trap.cause == STORE_ACCESS && trap.value == targets[i], "store at 0x%lx: cause %lu", targets[i], trap.cause);
+        case_check(trap.cause == STORE_ACCESS && trap.value == targets[i], "store at 0x%lx: cause %lu", targets[i],
+                   trap.cause);
     }
     cases_end("user: outside RAM faults");
     static const uint32_t breakpoint[] = {0x00100073, CODE_ECALL};

@@ -61,8 +61,10 @@ void isolation_stores(void)
                 struct trap trap = catch_trap(atomic_forms[j].function, addresses[i], 1, 0);
                 /* sc without a reservation may also just fail; QEMU with one hart makes AMOs of a load and a store, and
                  * the load faults */
-                case_check(trap.trapped ? trap.cause == STORE_ACCESS || trap.cause == LOAD_ACCESS : text_equal(atomic_forms[j].name, "sc.w") && trap.result != 0,
-                           "%s at 0x%lx: trapped %d, cause %lu", atomic_forms[j].name, addresses[i], trap.trapped, trap.cause);
+                case_check(trap.trapped ? trap.cause == STORE_ACCESS || trap.cause == LOAD_ACCESS
+                                        : text_equal(atomic_forms[j].name, "sc.w") && trap.result != 0,
+                           "%s at 0x%lx: trapped %d, cause %lu", atomic_forms[j].name, addresses[i], trap.trapped,
+                           trap.cause);
             }
         }
         all_forms(fp_forms, fp ? fp_form_count : 0, true, addresses[i]);
@@ -102,8 +104,8 @@ void isolation_edges(void)
                        "store of %u bytes, %lu before the end: %d, cause %lu", width, k, store.trapped, store.cause);
             load = try_load(base - k, width);
             store = try_store(base - k, width, 0x55);
-            case_check(load.trapped && store.trapped, "%u bytes, %lu before the beginning: %d, %d", width, k, load.trapped,
-                       store.trapped);
+            case_check(load.trapped && store.trapped, "%u bytes, %lu before the beginning: %d, %d", width, k,
+                       load.trapped, store.trapped);
         }
     }
     unsigned long after = must_load(end - sizeof(long), sizeof(long));
@@ -113,7 +115,8 @@ void isolation_edges(void)
     must_store(end - 2, 2, 0x8067); /* first half of ret */
     fence_i();
     struct trap trap = try_fetch(end - 2);
-    check(trap.trapped && trap.cause == FETCH_ACCESS && trap.pc == end - 2 && (trap.value == end || trap.value == end - 2),
+    check(trap.trapped && trap.cause == FETCH_ACCESS && trap.pc == end - 2 &&
+              (trap.value == end || trap.value == end - 2),
           "edges: fetch across the end: cause %lu, stval 0x%lx", trap.cause, trap.value);
     must_store(end - sizeof(long), sizeof(long), last);
     for (unsigned width = 1; width <= sizeof(long); width *= 2) {

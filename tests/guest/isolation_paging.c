@@ -22,7 +22,8 @@ static void faults(unsigned long va, unsigned long pa, const char *what)
     static const struct {
         const char *name;
         unsigned long cause, page_cause;
-    } kinds[] = {{"load", LOAD_ACCESS, LOAD_PAGE}, {"store", STORE_ACCESS, STORE_PAGE}, {"fetch", FETCH_ACCESS, FETCH_PAGE}};
+    } kinds[] = {
+        {"load", LOAD_ACCESS, LOAD_PAGE}, {"store", STORE_ACCESS, STORE_PAGE}, {"fetch", FETCH_ACCESS, FETCH_PAGE}};
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         struct trap trap = i == 0 ? try_load(va, 4) : i == 1 ? try_store(va, 4, ~0ul) : try_fetch(va);
         case_check(trap.trapped && trap.cause == kinds[i].cause && trap.value == va,
@@ -91,9 +92,9 @@ void isolation_table_walks(void)
     struct trap load = try_load(TEST_VA, 4), store = try_store(TEST_VA, 4, 1), fetch = try_fetch(TEST_VA);
     paging_off();
     check(!load.trapped && load.result == 0x1234, "walks: own page, readable: loads");
-    check(store.trapped && store.cause == STORE_PAGE && store.value == TEST_VA, "walks: own page, readable: store faults, %lu",
-          store.cause);
-    check(fetch.trapped && fetch.cause == FETCH_PAGE && fetch.value == TEST_VA, "walks: own page, readable: fetch faults, %lu",
-          fetch.cause);
+    check(store.trapped && store.cause == STORE_PAGE && store.value == TEST_VA,
+          "walks: own page, readable: store faults, %lu", store.cause);
+    check(fetch.trapped && fetch.cause == FETCH_PAGE && fetch.value == TEST_VA,
+          "walks: own page, readable: fetch faults, %lu", fetch.cause);
     same("walks: and is unchanged", own[0], 0x1234);
 }

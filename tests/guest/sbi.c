@@ -53,9 +53,29 @@ size_t foreign_addresses(unsigned long *addresses, size_t most)
 {
     unsigned long base = (unsigned long)machine.ram_base, end = base + (unsigned long)machine.ram_size;
     const unsigned long all[] = {
-        base - 1, base - 8, base - PAGE, base - 0x200000, end, end - 1, end + 8, end + PAGE, end + 0x200000,
-        0, 8, 0x1000, 0x100000, 0x02000000, 0x0200bff8, 0x0c000000, 0x10000000, 0x20000000,
-        0ul - 1, 0ul - 8, 0ul - PAGE, 1ul << (XLEN - 1), base | 1ul << (XLEN - 1),
+        base - 1,
+        base - 8,
+        base - PAGE,
+        base - 0x200000,
+        end,
+        end - 1,
+        end + 8,
+        end + PAGE,
+        end + 0x200000,
+        0,
+        8,
+        0x1000,
+        0x100000,
+        0x02000000,
+        0x0200bff8,
+        0x0c000000,
+        0x10000000,
+        0x20000000,
+        0ul - 1,
+        0ul - 8,
+        0ul - PAGE,
+        1ul << (XLEN - 1),
+        base | 1ul << (XLEN - 1),
     };
     size_t count = 0;
     for (size_t i = 0; i < COUNT_OF(all) && count < most; i++) {
@@ -69,10 +89,13 @@ size_t foreign_addresses(unsigned long *addresses, size_t most)
 }
 
 const struct subtest subtests[] = {
-    {"base", sbi_base, false},       {"registers", sbi_registers, false}, {"unknown", sbi_unknown, false},
-    {"user", sbi_user, false},       {"time", sbi_time, false},           {"ipi", sbi_ipi, false},
-    {"fence", sbi_fence, false},     {"hsm", sbi_hsm, false},             {"suspend", sbi_hsm_suspend, false},
-    {"race", sbi_hsm_race, false},   {"storm", sbi_hsm_storm, false},     {"console", sbi_console, false},
-    {"legacy", sbi_legacy, false},   {"reset", sbi_reset, false},         {"fuzz", sbi_fuzz, false},
+    {"base", sbi_base, false},           {"registers", sbi_registers, false},
+    {"unknown", sbi_unknown, false},     {"user", sbi_user, false},
+    {"time", sbi_time, false},           {"ipi", sbi_ipi, false},
+    {"fence", sbi_fence, false},         {"hsm", sbi_hsm, false},
+    {"suspend", sbi_hsm_suspend, false}, {"race", sbi_hsm_race, false},
+    {"storm", sbi_hsm_storm, false},     {"console", sbi_console, false},
+    {"legacy", sbi_legacy, false},       {"reset", sbi_reset, false},
+    {"fuzz", sbi_fuzz, false},
 };
 const size_t subtest_count = COUNT_OF(subtests);

@@ -9,7 +9,7 @@ static const struct {
     const char *name;
     unsigned long id, functions;
 } extensions[] = {
-    {"BASE", SBI_EXT_BASE, 7}, {"TIME", SBI_EXT_TIME, 1}, {"IPI", SBI_EXT_IPI, 1},    {"RFENCE", SBI_EXT_RFENCE, 7},
+    {"BASE", SBI_EXT_BASE, 7}, {"TIME", SBI_EXT_TIME, 1}, {"IPI", SBI_EXT_IPI, 1},   {"RFENCE", SBI_EXT_RFENCE, 7},
     {"HSM", SBI_EXT_HSM, 4},   {"SRST", SBI_EXT_SRST, 1}, {"DBCN", SBI_EXT_DBCN, 3},
 };
 
@@ -17,7 +17,8 @@ void sbi_base(void)
 {
     struct sbi_result version = sbi(SBI_EXT_BASE, 0, 0, 0, 0);
     same("base: spec version's error", (unsigned long)version.error, SBI_SUCCESS);
-    check((version.value & ~0x7fffffffl) == 0, "base: spec version 0x%lx has bit 31 clear", (unsigned long)version.value);
+    check((version.value & ~0x7fffffffl) == 0, "base: spec version 0x%lx has bit 31 clear",
+          (unsigned long)version.value);
     differs(version.value == SBI_SPEC_VERSION, "base: spec version", version.value);
     differs(sbi(SBI_EXT_BASE, 1, 0, 0, 0).value == SBI_IMPL_ID, "base: implementation id",
             sbi(SBI_EXT_BASE, 1, 0, 0, 0).value);
@@ -87,11 +88,24 @@ void sbi_registers(void)
         unsigned long extension, function;
         bool legacy;
     } calls[] = {
-        {SBI_EXT_BASE, 0, false},   {SBI_EXT_BASE, 3, false},   {SBI_EXT_BASE, 99, false},  {SBI_EXT_TIME, 0, false},
-        {SBI_EXT_IPI, 0, false},    {SBI_EXT_RFENCE, 0, false}, {SBI_EXT_RFENCE, 1, false}, {SBI_EXT_RFENCE, 2, false},
-        {SBI_EXT_RFENCE, 3, false}, {SBI_EXT_HSM, 2, false},    {SBI_EXT_HSM, 0, false},    {SBI_EXT_DBCN, 0, false},
-        {SBI_EXT_DBCN, 1, false},   {0x12345678, 0, false},     {SBI_EXT_SRST, 1, false},   {0, 0, true},
-        {3, 0, true},               {2, 0, true},
+        {SBI_EXT_BASE, 0, false},
+        {SBI_EXT_BASE, 3, false},
+        {SBI_EXT_BASE, 99, false},
+        {SBI_EXT_TIME, 0, false},
+        {SBI_EXT_IPI, 0, false},
+        {SBI_EXT_RFENCE, 0, false},
+        {SBI_EXT_RFENCE, 1, false},
+        {SBI_EXT_RFENCE, 2, false},
+        {SBI_EXT_RFENCE, 3, false},
+        {SBI_EXT_HSM, 2, false},
+        {SBI_EXT_HSM, 0, false},
+        {SBI_EXT_DBCN, 0, false},
+        {SBI_EXT_DBCN, 1, false},
+        {0x12345678, 0, false},
+        {SBI_EXT_SRST, 1, false},
+        {0, 0, true},
+        {3, 0, true},
+        {2, 0, true},
     };
     unsigned long rounds = argument("count", 200);
     for (unsigned long i = 0; i < rounds; i++) {
@@ -163,7 +177,8 @@ void sbi_legacy(void)
         unsigned long id;
         bool offered;
     } calls[] = {
-        {"clear_ipi", 3, true}, {"send_ipi", 4, false}, {"fence_i", 5, false}, {"sfence", 6, false}, {"sfence_asid", 7, false},
+        {"clear_ipi", 3, true}, {"send_ipi", 4, false},    {"fence_i", 5, false},
+        {"sfence", 6, false},   {"sfence_asid", 7, false},
     };
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
         long error = sbi(calls[i].id, 0, 0, 0, 0).error;
@@ -195,8 +210,8 @@ void sbi_reset(void)
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct sbi_result result = sbi(SBI_EXT_SRST, 0, bad[i].type, bad[i].reason, 0);
-        case_check(result.error == SBI_ERR_INVALID_PARAM || (!on_diosix && result.error < 0), "type 0x%lx reason 0x%lx: %ld",
-                   bad[i].type, bad[i].reason, result.error);
+        case_check(result.error == SBI_ERR_INVALID_PARAM || (!on_diosix && result.error < 0),
+                   "type 0x%lx reason 0x%lx: %ld", bad[i].type, bad[i].reason, result.error);
     }
     for (unsigned long vendor = 0xf0000000; vendor <= 0xf0000001; vendor++) {
         long error = sbi(SBI_EXT_SRST, 0, vendor, 0, 0).error;

@@ -4,7 +4,8 @@
  */
 #include "sbi.h"
 
-static long fence(unsigned long function, unsigned long mask, unsigned long base, unsigned long start, unsigned long size)
+static long fence(unsigned long function, unsigned long mask, unsigned long base, unsigned long start,
+                  unsigned long size)
 {
     return sbi_call(SBI_EXT_RFENCE, function, (unsigned long[6]){mask, base, start, size, 1, 0}).error;
 }
@@ -14,8 +15,17 @@ static void fence_ranges(unsigned long mask, unsigned long base, const char *nam
     static const struct {
         unsigned long start, size;
     } ranges[] = {
-        {0, 0},    {0, ~0ul},  {0, 1},          {0, PAGE},           {PAGE, PAGE},     {0x80000000, 0x40000000},
-        {1, 1},    {0, 1ul << (XLEN - 1)},      {~0ul, 1},           {~0ul, ~0ul},     {1ul << (XLEN - 1), 1ul << (XLEN - 1)},
+        {0, 0},
+        {0, ~0ul},
+        {0, 1},
+        {0, PAGE},
+        {PAGE, PAGE},
+        {0x80000000, 0x40000000},
+        {1, 1},
+        {0, 1ul << (XLEN - 1)},
+        {~0ul, 1},
+        {~0ul, ~0ul},
+        {1ul << (XLEN - 1), 1ul << (XLEN - 1)},
         {PAGE, ~0ul},
     };
     for (unsigned long function = 0; function < 3; function++) {
@@ -89,8 +99,8 @@ static void fence_mutual(void)
     cases_end("fence: all harts fence each other");
 }
 
-/* Code that one hart patches while another waits, and then runs. (To patch it while the other is in it would ask more of
- * emulators than they give.) A page of its own, since its neighbours would be written to. */
+/* Code that one hart patches while another waits, and then runs. (To patch it while the other is in it would ask more
+ * of emulators than they give.) A page of its own, since its neighbours would be written to. */
 static uint32_t patched[PAGE / 4] __attribute__((aligned(4096)));
 static volatile unsigned long patched_turn;
 
@@ -125,8 +135,8 @@ static void fence_code(void)
         uint64_t end = now() + milliseconds(1000);
         while (worker.rounds >> 16 != i && now() < end) {
         }
-        case_check(error == SBI_SUCCESS && worker.rounds == (i << 16 | (i & 0x3ff)), "round %lu: error %ld, runs 0x%lx", i,
-                   error, worker.rounds);
+        case_check(error == SBI_SUCCESS && worker.rounds == (i << 16 | (i & 0x3ff)), "round %lu: error %ld, runs 0x%lx",
+                   i, error, worker.rounds);
     }
     cases_end("fence: patched code is what the other hart runs");
     worker_stop(&worker, id, "fence: patched code");

@@ -8,8 +8,30 @@
 static char scratch[2 * PAGE] __attribute__((aligned(4096)));
 
 static const unsigned long ids[] = {
-    0, 1, 2, 3, 4, 5, 6, 7, SBI_EXT_BASE, SBI_EXT_TIME, SBI_EXT_IPI, SBI_EXT_RFENCE, SBI_EXT_HSM, SBI_EXT_SRST,
-    SBI_EXT_DBCN, 0x504d55, 0x53555350, 0x535441, 0x535345, 0x46574654, 0x44425452, 0x4d505859, 0x4e41434c, 0x43505043,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    SBI_EXT_BASE,
+    SBI_EXT_TIME,
+    SBI_EXT_IPI,
+    SBI_EXT_RFENCE,
+    SBI_EXT_HSM,
+    SBI_EXT_SRST,
+    SBI_EXT_DBCN,
+    0x504d55,
+    0x53555350,
+    0x535441,
+    0x535345,
+    0x46574654,
+    0x44425452,
+    0x4d505859,
+    0x4e41434c,
+    0x43505043,
 };
 
 static unsigned long pick_argument(uint64_t *random)
@@ -92,7 +114,8 @@ void sbi_fuzz(void)
         case_check(value || result.error == SBI_SUCCESS || result.value == 0, "call %lu, 0x%lx/0x%lx: a1 0x%lx", i,
                    extension, function, (unsigned long)result.value);
         case_check(secret == 0 || extension <= 8 || ((unsigned long)result.value ^ secret) >> 21 != 0,
-                   "call %lu, 0x%lx/0x%lx: a1 0x%lx is the hypervisor's", i, extension, function, (unsigned long)result.value);
+                   "call %lu, 0x%lx/0x%lx: a1 0x%lx is the hypervisor's", i, extension, function,
+                   (unsigned long)result.value);
     }
     for (size_t i = 0; i < sizeof(scratch); i++) {
         case_check(scratch[i] == '.', "scratch byte %lu was written", (unsigned long)i);

@@ -4,8 +4,6 @@
  */
 #include "sbi.h"
 
-
-
 static struct sbi_result start(unsigned long id, unsigned long address, unsigned long opaque)
 {
     return sbi(SBI_EXT_HSM, HSM_START, id, address, opaque);
@@ -24,8 +22,13 @@ static unsigned long own_code(void)
 
 static void hsm_ids(void)
 {
-    unsigned long bad[] = {machine.harts + 100, ~0ul, 1ul << 31, 1ul << (XLEN - 1),
-                           XLEN == 64 ? machine.boot_hart | 1ul << (XLEN / 2) : 1000, HARTS_MAX * 100, 0ul - 2};
+    unsigned long bad[] = {machine.harts + 100,
+                           ~0ul,
+                           1ul << 31,
+                           1ul << (XLEN - 1),
+                           XLEN == 64 ? machine.boot_hart | 1ul << (XLEN / 2) : 1000,
+                           HARTS_MAX * 100,
+                           0ul - 2};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct sbi_result result = start(bad[i], own_code(), 0);
         /* OpenSBI looks at the low 32 bits only */
@@ -117,7 +120,8 @@ static struct sbi_result suspend(unsigned long type, unsigned long address, unsi
 
 static void suspend_types(void)
 {
-    static const unsigned long bad[] = {1, 0x0fffffff, 0x10000000, 0x7fffffff, 0x80000001, 0x8fffffff, 0x90000000, 0xffffffff};
+    static const unsigned long bad[] = {1,          0x0fffffff, 0x10000000, 0x7fffffff,
+                                        0x80000001, 0x8fffffff, 0x90000000, 0xffffffff};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         long error = suspend(bad[i], own_code(), 0).error;
         case_check(error == SBI_ERR_INVALID_PARAM || !on_diosix, "type 0x%lx: %ld", bad[i], error);
@@ -173,8 +177,8 @@ static void suspend_other(void)
     check(wait_status(id, SBI_HSM_SUSPENDED), "suspend: the other hart is seen suspended (state %ld)", status(id));
     if (on_diosix) {
         long error = start(id, own_code(), 0).error;
-        check(error == SBI_ERR_INVALID_PARAM || error == SBI_ERR_ALREADY_AVAILABLE, "suspend: start of a suspended hart: %ld",
-              error);
+        check(error == SBI_ERR_INVALID_PARAM || error == SBI_ERR_ALREADY_AVAILABLE,
+              "suspend: start of a suspended hart: %ld", error);
     }
     spin(milliseconds(5));
     same("suspend: it sleeps", resumes, 0);
@@ -200,7 +204,8 @@ void sbi_hsm_suspend(void)
         sbi_set_timer(deadline);
         unsigned long upper = i % 2 != 0 && XLEN == 64 ? 1ul << (XLEN - 1) | 1ul << (XLEN / 2) : 0; /* to be ignored */
         long error = suspend(SBI_HSM_SUSPEND_RETENTIVE | upper, 0, 0).error;
-        case_check(error == SBI_SUCCESS && (csr_read(sip) & BIT(TIMER)) != 0 && now() >= deadline, "round %lu: %ld", i, error);
+        case_check(error == SBI_SUCCESS && (csr_read(sip) & BIT(TIMER)) != 0 && now() >= deadline, "round %lu: %ld", i,
+                   error);
     }
     cases_end("suspend: retentive, until the timer");
     csr_write(sie, 0);

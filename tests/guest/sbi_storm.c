@@ -21,7 +21,8 @@ static void runner(void *argument)
         }
         struct hart *hart = &harts[victim];
         long error = sbi(SBI_EXT_HSM, HSM_START, victim, (unsigned long)(uintptr_t)guest_secondary,
-                         (unsigned long)(uintptr_t)hart).error;
+                         (unsigned long)(uintptr_t)hart)
+                         .error;
         if (error == SBI_SUCCESS) {
             __atomic_add_fetch(&wins, 1, __ATOMIC_SEQ_CST);
         }
@@ -86,7 +87,8 @@ static void storm_round(uint64_t *random)
     unsigned long choice = (unsigned long)(random64(random) >> 8) % 8;
     if (choice < 3 && !storm_over) {
         long error = sbi(SBI_EXT_HSM, HSM_START, other, (unsigned long)(uintptr_t)guest_secondary,
-                         (unsigned long)(uintptr_t)&harts[other]).error;
+                         (unsigned long)(uintptr_t)&harts[other])
+                         .error;
         __atomic_add_fetch(&storm_starts, error == SBI_SUCCESS ? 1 : 0, __ATOMIC_SEQ_CST);
         __atomic_add_fetch(&storm_bad, allowed(error) ? 0 : 1, __ATOMIC_SEQ_CST);
     } else if (choice == 3) {

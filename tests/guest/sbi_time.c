@@ -122,8 +122,8 @@ static void ipi_masks(void)
     csr_clear(sip, BIT(SOFT));
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct sbi_result result = sbi(SBI_EXT_IPI, 0, rows[i].mask, rows[i].base, 0);
-        case_check(result.error == rows[i].error || (!on_diosix && rows[i].strict), "%s: got %ld want %ld", rows[i].name,
-                   result.error, rows[i].error);
+        case_check(result.error == rows[i].error || (!on_diosix && rows[i].strict), "%s: got %ld want %ld",
+                   rows[i].name, result.error, rows[i].error);
         case_check((csr_read(sip) & BIT(SOFT)) == 0 || !on_diosix, "%s: an interrupt came", rows[i].name);
         csr_clear(sip, BIT(SOFT));
     }
@@ -157,7 +157,8 @@ void sbi_ipi(void)
     for (unsigned long i = 0; i < rounds; i++) {
         unsigned long before = harts[id].interrupts[SOFT];
         long error = send(1, id);
-        case_check(error == SBI_SUCCESS && reaches(&harts[id].interrupts[SOFT], before + 1), "round %lu: %ld", i, error);
+        case_check(error == SBI_SUCCESS && reaches(&harts[id].interrupts[SOFT], before + 1), "round %lu: %ld", i,
+                   error);
     }
     cases_end("ipi: each one to another hart arrives");
     worker_stop(&worker, id, "ipi");

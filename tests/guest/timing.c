@@ -123,11 +123,15 @@ static void add_by_lr(volatile unsigned long *counter)
     unsigned long value, failed;
     do {
         if (XLEN == 64) {
-            __asm__ volatile("lr.d.aq %0, (%2)\n addi %0, %0, 1\n sc.d.rl %1, %0, (%2)" : "=&r"(value), "=&r"(failed)
-                             : "r"(counter) : "memory");
+            __asm__ volatile("lr.d.aq %0, (%2)\n addi %0, %0, 1\n sc.d.rl %1, %0, (%2)"
+                             : "=&r"(value), "=&r"(failed)
+                             : "r"(counter)
+                             : "memory");
         } else {
-            __asm__ volatile("lr.w.aq %0, (%2)\n addi %0, %0, 1\n sc.w.rl %1, %0, (%2)" : "=&r"(value), "=&r"(failed)
-                             : "r"(counter) : "memory");
+            __asm__ volatile("lr.w.aq %0, (%2)\n addi %0, %0, 1\n sc.w.rl %1, %0, (%2)"
+                             : "=&r"(value), "=&r"(failed)
+                             : "r"(counter)
+                             : "memory");
         }
     } while (failed != 0);
 }
@@ -208,10 +212,18 @@ void timing_witness(void)
 }
 
 const struct subtest subtests[] = {
-    {"fairness", timing_fairness, false}, {"monotonic", timing_monotonic, false}, {"atomics", timing_atomics, false},
-    {"wake-timer", timing_wake_timer, false}, {"wake-masked", timing_wake_masked, false},
-    {"wake-ipi", timing_wake_ipi, false}, {"storm", timing_storm, false}, {"integer", timing_integer, false},
-    {"float", timing_float, false}, {"vector", timing_vector, false}, {"csrs", timing_csrs, false},
-    {"spaces", timing_spaces, false}, {"witness", timing_witness, true},
+    {"fairness", timing_fairness, false},
+    {"monotonic", timing_monotonic, false},
+    {"atomics", timing_atomics, false},
+    {"wake-timer", timing_wake_timer, false},
+    {"wake-masked", timing_wake_masked, false},
+    {"wake-ipi", timing_wake_ipi, false},
+    {"storm", timing_storm, false},
+    {"integer", timing_integer, false},
+    {"float", timing_float, false},
+    {"vector", timing_vector, false},
+    {"csrs", timing_csrs, false},
+    {"spaces", timing_spaces, false},
+    {"witness", timing_witness, true},
 };
 const size_t subtest_count = COUNT_OF(subtests);

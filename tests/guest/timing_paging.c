@@ -53,8 +53,8 @@ void timing_spaces(void)
     }
     size_t ran = run_all(spaces_member, argument("duration", 1500));
     for (size_t i = 0; i < ran; i++) {
-        case_check(members[i].bad == 0, "hart %lu: %lu wrong translations in %lu rounds, first showed %lu", members[i].id,
-                   members[i].bad, members[i].rounds, members[i].detail);
+        case_check(members[i].bad == 0, "hart %lu: %lu wrong translations in %lu rounds, first showed %lu",
+                   members[i].id, members[i].bad, members[i].rounds, members[i].detail);
         case_check(members[i].rounds > 0, "hart %lu did nothing", members[i].id);
     }
     cases_end("spaces: same ASID, same page, own memory on each vCPU");

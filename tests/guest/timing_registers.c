@@ -161,7 +161,8 @@ void timing_vector(void)
         skip("vector", "no V");
         return;
     }
-    report(run_all(vector_member, argument("duration", 1500)), "vector: v0 to v31, vl, vtype and vcsr are each vCPU's own");
+    report(run_all(vector_member, argument("duration", 1500)),
+           "vector: v0 to v31, vl, vtype and vcsr are each vCPU's own");
 }
 
 /* --- a supervisor's own CSRs --- */

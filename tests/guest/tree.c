@@ -10,8 +10,8 @@ enum { BEGIN_NODE = 1, END_NODE = 2, PROPERTY = 3, NOP = 4, END = 9, DEPTH_MAX =
 
 struct reader {
     const unsigned char *base;
-    size_t at, end;           /* in the structure block */
-    size_t strings, size;     /* of the strings block; of the whole */
+    size_t at, end;       /* in the structure block */
+    size_t strings, size; /* of the strings block; of the whole */
     size_t depth;
     const char *name[DEPTH_MAX];
     uint32_t address_cells[DEPTH_MAX], size_cells[DEPTH_MAX];
@@ -48,7 +48,8 @@ static const char *node(const struct reader *reader, size_t depth)
 }
 
 /* "reg" of a node whose parent's cell counts are known. */
-static bool read_reg(const struct reader *reader, const unsigned char *value, size_t length, uint64_t *base, uint64_t *size)
+static bool read_reg(const struct reader *reader, const unsigned char *value, size_t length, uint64_t *base,
+                     uint64_t *size)
 {
     uint32_t a = reader->address_cells[reader->depth - 1], s = reader->size_cells[reader->depth - 1];
     if (a > 2 || s > 2 || length < 4 * (size_t)(a + s)) {

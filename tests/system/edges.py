@@ -77,6 +77,12 @@ def compile_tree(text, path):
     return path
 
 
+def compile_text(text):
+    """The blob of a tree's text."""
+    return subprocess.run(["dtc", "-q", "-f", "-I", "dts", "-O", "dtb", "-"], input=text.encode(), check=True,
+                          stdout=subprocess.PIPE).stdout
+
+
 def without_node(text, name):
     """The tree's text without the nodes whose names match, each with all that is in it."""
     lines, depth = [], 0

@@ -9,7 +9,7 @@ import pytest
 
 import edges
 from edges import ALERT, alerts, compile_tree, elsewhere, halted, hello, load, said_hello, with_tree, without_node, without_property
-from harness import Raw, capsule, manifest
+from harness import Raw, manifest
 
 MANIFEST_PLACE = 0x88000000
 DRAM = "memory@80000000"
@@ -24,26 +24,30 @@ def virt_tree(qemu_program, tmp_path_factory):
     return edges.decompile(blob)
 
 
+def with_manifest(tree, blob):
+    """The tree's text with the bounds of a manifest at MANIFEST_PLACE."""
+    end = MANIFEST_PLACE + blob.stat().st_size
+    assert "chosen {" in tree
+    return tree.replace("chosen {", f"chosen {{ linux,initrd-start = <{MANIFEST_PLACE:#x}>; linux,initrd-end = <{end:#x}>;")
+
+
 @pytest.fixture
 def boot_tree(boot, product, tmp_path):
     """boot_tree(text or bytes, manifest's text) starts the hypervisor with that host tree; the manifest, if any, is added to
     the tree as a loader would."""
 
-    def start(tree, text=None, binary=None, **fields):
-        more = []
+    def start(tree, text=None, more=(), **fields):
+        more = list(more)
         if text is not None:
             blob = edges.compile_tree(text, tmp_path / "manifest.dtb")
-            end = MANIFEST_PLACE + blob.stat().st_size
-            bounds = f"chosen {{ linux,initrd-start = <{MANIFEST_PLACE:#x}>; linux,initrd-end = <{end:#x}>;"
-            assert "chosen {" in tree
-            tree = tree.replace("chosen {", bounds)
-            more = load(blob, MANIFEST_PLACE)
+            tree = with_manifest(tree, blob)
+            more += load(blob, MANIFEST_PLACE)
         path = tmp_path / "host.dtb"
         if isinstance(tree, bytes):
             path.write_bytes(tree)
         else:
             compile_tree(tree, path)
-        setup = with_tree(product, path, binary=binary)
+        setup = with_tree(product, path)
         setup["extra"] += more
         return boot(None, **setup, **fields)
 
@@ -85,7 +89,7 @@ def test_malformed_tree(boot_tree, virt_tree, tmp_path, name):
     assert len(alerts(machine)) == 2
 
 
-@pytest.mark.parametrize("address", [0, 1, 8, 0x84000001, 0x84000004, 0x1FFFFFF8, 0xBFFFFFF8, 0x7FFFFFFFFFFFFFF8,
+@pytest.mark.parametrize("address", [0, 3, 8, 0x84000001, 0x84000004, 0x1FFFFFF8, 0xBFFFFFF8, 0x7FFFFFFFFFFFFFF8,
                                      0xFFFFFFFFFFFFFFF8, 0xFFFFFFFFFFFFFFFF], ids=hex)
 def test_no_tree(boot, product, address):
     """a1 names no tree: nothing, a crooked address, one where there is no memory, the end of memory."""
@@ -126,7 +130,8 @@ TREES = {
     "no-timebase": (lambda text: without_property(text, "timebase-frequency"), "no timebase-frequency"),
     "timebase-0": (replaced("timebase-frequency = <.*>", "timebase-frequency = <0>"), "timebase-frequency 0 is out of range"),
     "no-clint": (node("clint@2000000"), "no CLINT or ACLINT"),
-    "clint-for-nobody": (lambda text: without_property(text, "interrupts-extended"), "no CLINT or ACLINT"),
+    "clint-for-nobody": (replaced(r"(clint@2000000 {\s*)interrupts-extended = <.*>;", r"\1"),
+                         "clint@2000000: interrupts-extended can't be used"),
     "initrd-reversed": (replaced("chosen {", "chosen { linux,initrd-start = <0x88001000>; linux,initrd-end = <0x88000000>;"),
                         "don't make a range"),
     "initrd-half": (replaced("chosen {", "chosen { linux,initrd-start = <0x88001000>;"), "don't make a range"),
@@ -176,7 +181,7 @@ def test_no_console(boot_tree, virt_tree, product):
 
 def test_console_that_is_not_there(boot_tree, virt_tree, product):
     """A UART at an address where nothing answers is none; that must not be the end of all words."""
-    machine = boot_tree(replaced(r"reg = <0x00 0x10000000 0x00 0x100>", "reg = <0 0x40000000 0 0x100>")(virt_tree),
+    machine = boot_tree(replaced(r"reg = <0x00 0x10000000 0x00 0x100>", "reg = <0 0x40000 0 0x100>")(virt_tree),
                         manifest(hello(product)))
     boots(machine)
 
@@ -259,10 +264,179 @@ def mutated(blob, seed):
 def try_mutation(boot_tree, virt_tree, tmp_path, product, seed):
     text = manifest(hello(product))
     good = edges.compile_tree(text, tmp_path / "m.dtb")
-    bounds = f"chosen {{ linux,initrd-start = <{MANIFEST_PLACE:#x}>; linux,initrd-end = <{MANIFEST_PLACE + good.stat().st_size:#x}>;"
-    blob = compile_tree(virt_tree.replace("chosen {", bounds), tmp_path / "good.dtb").read_bytes()
-    machine = boot_tree(mutated(blob, seed), extra_load=load(good, MANIFEST_PLACE))
-    machine.expect(["hello: at", rf"{ALERT}Halted", rf"{ALERT}hypervisor panic"], timeout=30)
+    blob = compile_tree(with_manifest(virt_tree, good), tmp_path / "good.dtb").read_bytes()
+    machine = boot_tree(mutated(blob, seed), more=load(good, MANIFEST_PLACE))
+    machine.expect(["hello: at", rf"{ALERT}Halted", rf"{ALERT}Powering off", rf"{ALERT}hypervisor panic"], timeout=30)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_tree(boot_tree, virt_tree, tmp_path, product, seed):
+    """It boots, or it says why not."""
+    try_mutation(boot_tree, virt_tree, tmp_path, product, seed)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", range(8, 500))
+def test_damaged_trees(boot_tree, virt_tree, tmp_path, product, seed):
+    try_mutation(boot_tree, virt_tree, tmp_path, product, seed)
+
+
+# --- manifests that can't be used -----------------------------------------------------------------------------------------
+
+def whole(text):
+    return f'/dts-v1/; / {{ compatible = "diosix,manifest"; {text} }};'
+
+
+def compiled(text, tmp_path):
+    return compile_tree(text, tmp_path / "bad.dtb").read_bytes()
+
+
+GOOD_NODE = "capsules { good { memory = <0x100000>; kernel = [6f 00 00 00]; }; };"
+MANIFESTS = {
+    "text": (lambda compiled: whole(GOOD_NODE).encode(), "not a device tree blob; compile it with dtc"),
+    "one-byte": (lambda compiled: b"\xd0", "not a device tree blob"),
+    "zeros": (lambda compiled: bytes(4096), "not a device tree blob"),
+    "truncated": (lambda compiled: compiled(whole(GOOD_NODE))[:200], "cut short, has 200 of"),
+    "header-lies": (lambda compiled: header(compiled(whole(GOOD_NODE)), 36, 0x7FFFFFFF), "manifest: FDT_ERR_"),
+    "strings-lie": (lambda compiled: header(compiled(whole(GOOD_NODE)), 12, 0x7FFFFFFF), "manifest: FDT_ERR_"),
+    "crooked": (lambda compiled: header(compiled(whole(GOOD_NODE)), 8, 0x39), "its blocks are not aligned"),
+    "version-16": (lambda compiled: header(header(compiled(whole(GOOD_NODE)), 20, 16), 24, 16), "version 16 of the format"),
+    "compatible": (lambda compiled: compiled(whole(GOOD_NODE).replace("diosix,", "dios6,")), "the root's must be"),
+    "no-compatible": (lambda compiled: compiled("/dts-v1/; / { " + GOOD_NODE + " };"), "the root's must be"),
+    "no-capsules": (lambda compiled: compiled(whole("images { };")), "has no /capsules"),
+    "host-tree": (lambda compiled: compiled("/dts-v1/; / { compatible = \"riscv-virtio\"; };"), "the root's must be"),
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_unusable_manifest(boot, tmp_path, name):
+    """Without a sound manifest nothing can run: the machine says why, and is switched off."""
+    make, reason = MANIFESTS[name]
+    machine = boot(make(lambda text: compiled(text, tmp_path)))
+    line = halted(machine, "Manifest refused: manifest: ")
+    assert reason in line
+    assert machine.wait() == 0
+
+
+CAPSULES = {
+    "unknown": ("bananas = <3>;", "bad: bananas: there is no such property"),
+    "no-memory": ("/delete-property/ memory;", "bad: memory: must be given"),
+    "memory-0": ("memory = <0>;", "bad: memory: must not be 0"),
+    "memory-crooked": ("memory = <0x100800>;", "bad: memory: must be a multiple of 4 KiB"),
+    "memory-astronomic": ("memory = <0x2000000 0>;", "bad: memory: 0x200000000000000 is more than 56 bits"),
+    "memory-string": ('memory = "128M";', "bad: memory: must be one number"),
+    "memory-8g": ("memory = <2 0>;", r"bad: memory of 8192 MiB does not fit: \d+ MiB are free"),
+    "no-kernel": ("/delete-property/ kernel-image;", "bad: kernel: kernel or kernel-image must be given"),
+    "kernel-empty": ("/delete-property/ kernel-image; kernel;", "bad: kernel: is empty"),
+    "kernel-twice": ("kernel = [01];", "bad: kernel.*: given both as data and as an image"),
+    "kernel-nowhere": ("kernel-image = <0x99>;", "bad: kernel-image: must refer to a node in /images"),
+    "vcpus-0": ("vcpus = <0>;", "bad: vcpus: must be 1 to 32, is 0"),
+    "vcpus-33": ("vcpus = <33>;", "bad: vcpus: must be 1 to 32, is 33"),
+    "vcpus-many": ("vcpus = <0xffffffff>;", "bad: vcpus: must be 1 to 32, is 4294967295"),
+    "isolation": ('isolation = "strong";', "bad: isolation: must be"),
+    "hyp": ('isolation = "hyp";', r'bad: isolation .?"hyp".*not supported yet'),
+    "restart": ('restart = "always";', "bad: restart: .*not supported yet"),
+    "harts": ("harts = <1>;", "bad: harts: is not supported yet"),
+    "disk": ('disk0 { type = "disk"; };', "bad: disk0: devices of type .*disk.* are not supported yet"),
+    "device": ('teapot { type = "teapot"; };', "bad: teapot: not a device of a known type"),
+    "bootargs": (f'bootargs = "{"x" * 2048}";', "bad: bootargs: must not be longer than 2047"),
+    "flag": ("manager = <1>;", "bad: manager: takes no value"),
+    "place": ("memory-base = /bits/ 64 <0x40000000>;", "bad: memory-base 0x40000000 .* is not free RAM"),
+    "place-crooked": ("memory-base = /bits/ 64 <0x90000800>;", "bad: memory-base: must be a multiple of 4 KiB"),
+    "place-past-end": ("memory-base = /bits/ 64 <0xbfffe000>;", "bad: memory-base 0xbfffe000 .* is not free RAM"),
+    "place-wraps": ("memory-base = /bits/ 64 <0xfffffffffffff000>;", "bad: memory-base: .* end beyond 56 bits"),
+    "place-device": ("memory-base = /bits/ 64 <0x10000000>;", "bad: memory-base 0x10000000 .* is not free RAM"),
+    "initrd": ("initrd = [" + "00 " * 8192 + "]; memory = <0x3000>;", "bad: memory: kernel, initrd and tree need"),
+    "too-small": ("memory = <0x2000>;", "bad: memory: kernel, initrd and tree need"),
+    "offset-odd": ("kernel-offset = <0x1001>;", "bad: kernel-offset: 0x1001 is odd"),
+    "offset-beyond": ("kernel-offset = <0x400000>;", "bad: kernel-offset: 0x400000 is beyond memory"),
+    "offset-astronomic": ("kernel-offset = <0xffffffff 0xfffffffe>;", "bad: kernel-offset: 0xfffffffffffffffe is beyond"),
+}
+
+
+@pytest.mark.parametrize("name", CAPSULES)
+def test_unusable_capsule(boot, product, name):
+    """One line names the capsule, the property and the reason; the capsules before it and after it start."""
+    text, reason = CAPSULES[name]
+    kernel = product("rv64/guest/hello.bin")
+    machine = boot(f"""/dts-v1/;
+        / {{ compatible = "diosix,manifest"; images {{ hello: hello {{ data = /incbin/("{kernel}"); }}; }}; capsules {{
+            first {{ memory = <0x400000>; kernel-image = <&hello>; }};
+            bad: bad {{ memory = <0x400000>; kernel-image = <&hello>; }};
+            last {{ memory = <0x400000>; kernel-image = <&hello>; }};
+        }}; }};
+        &bad {{ {text} }};""")
+    said_hello(machine)
+    said_hello(machine)
+    assert machine.wait() == 0
+    lines = alerts(machine)
+    assert len(lines) == 1 and re.search(f"Capsule refused: (capsule )?{reason}", lines[0]), lines
+    # Its cause and its cure stand behind it.
+    assert re.search(r" \([^;]+; [^;]+\)$", lines[0])
+    assert sorted(re.findall(r"Created capsule: ID \d+ \((\S+)\)", machine.console)) == ["first", "last"]
+
+
+def test_names(boot, product):
+    """Bad names, made printable; a name given twice."""
+    nodes = "".join(f"{name} {{ memory = <0x400000>; kernel-image = <&hello>; }};" for name in
+                    ["a_b", "Upper", "x" * 32, "twice", "twicf", "good"])
+    blob = edges.compile_text(f"""/dts-v1/; / {{ compatible = "diosix,manifest";
+        images {{ hello: hello {{ data = /incbin/("{product("rv64/guest/hello.bin")}"); }}; }};
+        capsules {{ {nodes} }}; }};""")
+    machine = boot(blob.replace(b"Upper", b"\x1b[2J\xff").replace(b"twicf", b"twice"))
+    said_hello(machine)
+    said_hello(machine)
+    assert machine.wait() == 0
+    lines = alerts(machine)
+    assert len(lines) == 4
+    assert re.search(r"capsule a_b: a name is 1 to 31", lines[0])
+    assert re.search(r"capsule \?\[2J\?: a name is 1 to 31", lines[1])
+    assert re.search(r"another capsule before it has this name", lines[3])
+
+
+def test_same_place(boot, product):
+    """Two capsules want the same memory: the first gets it; both are named, with their ranges."""
+    machine = boot(manifest(hello(product, "first", memory_base=Raw("/bits/ 64 <0x90000000>")),
+                            hello(product, "second", memory_base=Raw("/bits/ 64 <0x903ff000>"))))
+    assert said_hello(machine)[0] == 0x90000000
+    assert machine.wait() == 0
+    assert len(alerts(machine)) == 1
+    assert "capsule second: memory-base: 0x903ff000-0x907fefff overlaps first's 0x90000000-0x903fffff" in alerts(machine)[0]
+
+
+def test_place_taken(boot, product):
+    """A place that the hypervisor already gave to a capsule that asked for none, and the hypervisor's own place."""
+    machine = boot(manifest(hello(product, "anywhere"), hello(product, "late", memory_base=Raw("/bits/ 64 <0x80000000>")),
+                            hello(product, "high", memory="1M", memory_base=Raw("/bits/ 64 <0xbff00000>"))))
+    said_hello(machine)
+    assert machine.wait() == 0
+    assert [re.search("late|high", line)[0] for line in alerts(machine)] == ["late", "high"]
+
+
+@pytest.mark.parametrize("capsules", ["", "one { }; two { memory = <0x1000>; };"], ids=["none", "bad"])
+def test_nothing_to_run(boot, tmp_path, capsules):
+    """No capsule at all: the machine says so and is switched off."""
+    machine = boot(compiled(whole(f"capsules {{ {capsules} }};"), tmp_path))
+    machine.expect(rf"{ALERT}No capsule of the manifest could be made")
+    assert machine.wait() == 0
+
+
+def test_outside_of_capsules(boot, product):
+    """What stands beside the capsules and means nothing is reported; the capsules start."""
+    kernel = product("rv64/guest/hello.bin")
+    machine = boot(f"""/dts-v1/; / {{ compatible = "diosix,manifest"; colour = "red"; teapots {{ }}; networks {{ lan {{ }}; }};
+        capsules {{ good {{ memory = <0x400000>; kernel = /incbin/("{kernel}"); }}; }}; }};""")
+    said_hello(machine)
+    assert machine.wait() == 0
+    assert [re.search("colour|teapots|networks", line)[0] for line in alerts(machine)] == ["colour", "teapots", "networks"]
+
+
+def test_many_capsules(boot, product):
+    """256 capsules are the limit; each gets its memory and its turn."""
+    machine = boot(manifest(*(hello(product, f"c{n}", memory="64K") for n in range(258))))
+    assert machine.wait(timeout=120) == 0
+    assert len(re.findall(r"hello: at", machine.console)) == 256
+    assert "beyond the limit of 256 capsules" in alerts(machine)[0]
 
 
 # --- the hypervisor's command line ------------------------------------------------------------------------------------------

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The hypervisor boots from wherever a loader puts it, and with its manifest inside its own image."""
 import re
-import subprocess
 
 import pytest
 
-from edges import elsewhere, hello, load, said_hello, store, TARGET, TREE, TREE_AS_IT_IS
+from edges import elsewhere, hello, said_hello
 from harness import manifest
 
 ADDRESSES = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A fake of arch/arch.h for unit tests: one current hart whose state the test sets and inspects. Each thread has its own,
- * so threads can stand for harts; core_world.h has several in one thread.
+ * A fake of arch/arch.h for unit tests: one current hart whose state the test sets and inspects. Each thread has its
+ * own, so threads can stand for harts; core_world.h has several in one thread.
  */
 #ifndef UNIT_FAKE_ARCH_H
 #define UNIT_FAKE_ARCH_H
@@ -13,11 +13,11 @@
 struct fake_arch {
     /* The current hart. By default a whole struct hart (core/hart.h), zeroed; hart_this() works. */
     struct arch_hart *hart;
-    struct hart_features features; /* what arch_hart_probe reports */
-    const char *prepare_result;    /* what arch_hart_prepare returns */
-    unsigned long machine_pending; /* BIT(IRQ_M_…) */
+    struct hart_features features;     /* what arch_hart_probe reports */
+    const char *prepare_result;        /* what arch_hart_prepare returns */
+    unsigned long machine_pending;     /* BIT(IRQ_M_…) */
     unsigned long (*on_pending)(void); /* answers arch_hart_pending instead, unless NULL */
-    unsigned long machine_enabled; /* BIT(IRQ_M_…) */
+    unsigned long machine_enabled;     /* BIT(IRQ_M_…) */
     unsigned waits;
     void (*on_wait)(void); /* called by arch_hart_wait, e.g. to make an interrupt pending; may be NULL */
     jmp_buf *halted;       /* where arch_hart_halt, arch_enter and the end of arch_hart_start_stack jump; NULL: abort */
@@ -29,8 +29,9 @@ struct fake_arch {
     struct arch_context *entered; /* by arch_enter */
     unsigned long trap_value;     /* what arch_trap_value answers */
     unsigned loads, saves, resets;
-    void (*on_save)(void);      /* called at the end of arch_context_save: what other harts do meanwhile; may be NULL */
-    void (*on_fence_vma)(void); /* called by arch_fence_vma, and by a load of a context that isn't resident; may be NULL */
+    void (*on_save)(void); /* called at the end of arch_context_save: what other harts do meanwhile; may be NULL */
+    void (*on_fence_vma)(
+        void); /* called by arch_fence_vma, and by a load of a context that isn't resident; may be NULL */
     unsigned long virtual_pending, virtual_enabled; /* BIT(IRQ_S_…) */
     uint64_t virtual_timer;
     unsigned long satp;

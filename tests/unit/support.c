@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/panic.h"
+
 jmp_buf *panic_expected;
 char panic_text[256];
 
@@ -26,4 +28,9 @@ void panic_at(const char *file, int line, const char *format, ...)
     }
     fprintf(stderr, "panic at %s:%d: %s\n", file, line, panic_text);
     abort();
+}
+
+void panic_trap(const unsigned long *x, unsigned long cause, unsigned long pc, unsigned long value)
+{
+    panic("own trap: x1 0x%lx, cause %lu, pc 0x%lx, value 0x%lx", x[1], cause, pc, value);
 }

@@ -368,9 +368,11 @@ static void test_suspended_keeps_capsule_alive(void **state)
     vcpu_off(capsule->vcpus);
     assert_null(next(0));
     assert_int_equal(capsule_state(capsule), CAPSULE_RUNNING);
-    vcpu_off(vcpu); /* as if it had woken and stopped */
     vcpu_post(vcpu, EVENT_IPI);
     assert_ptr_equal(next(1), vcpu);
+    vcpu_off(vcpu);
+    assert_null(next(1));
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
 }
 
 int main(void)

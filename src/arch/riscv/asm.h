@@ -6,12 +6,12 @@
 #define ARCH_RISCV_ASM_H
 
 #if __riscv_xlen == 64
-#define REG_S sd
-#define REG_L ld
+#define REG_S    sd
+#define REG_L    ld
 #define WORD_LOG 3
 #else
-#define REG_S sw
-#define REG_L lw
+#define REG_S    sw
+#define REG_L    lw
 #define WORD_LOG 2
 #endif
 #define WORD (1 << WORD_LOG)
@@ -20,6 +20,6 @@
 #define LINK_BASE 0x80000000
 
 #define MSTATUS_MPRV 0x20000
-#define MISA_S 0x40000
+#define MISA_S       0x40000
 
 #endif

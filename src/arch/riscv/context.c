@@ -30,7 +30,7 @@ void arch_context_reset(struct arch_context *context, const struct hart_features
 {
     uint8_t *vector = context->vector;
     *context = (struct arch_context){
-        .x = { [REG_A0] = a0, [REG_A1] = a1 },
+        .x = {[REG_A0] = a0, [REG_A1] = a1},
         .pc = entry,
         .status = MSTATUS_MPP_SUPERVISOR | MSTATUS_MPIE | MSTATUS_TW | width_fields(),
         .stimecmp = UINT64_MAX,
@@ -213,7 +213,7 @@ bool arch_virtual_may_read_time(bool user)
 /* Moves through the save area: rare (a misaligned access that hardware doesn't do). */
 uint64_t arch_fp_read(unsigned reg)
 {
-    uint64_t f[32] = { 0 };
+    uint64_t f[32] = {0};
     csr_set(mstatus, MSTATUS_FS);
     if ((csr_read(misa) & MISA_BIT('D')) != 0) {
         fp_save_d(f);
@@ -225,7 +225,7 @@ uint64_t arch_fp_read(unsigned reg)
 
 void arch_fp_write(unsigned reg, uint64_t bits)
 {
-    uint64_t f[32] = { 0 };
+    uint64_t f[32] = {0};
     csr_set(mstatus, MSTATUS_FS);
     if ((csr_read(misa) & MISA_BIT('D')) != 0) {
         fp_save_d(f);

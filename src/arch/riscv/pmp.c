@@ -8,7 +8,8 @@
 enum { CONFIG_PER_REGISTER = (int)sizeof(long) }; /* configuration bytes in one pmpcfg register */
 
 #define EIGHT(m, n) m(n##0) m(n##1) m(n##2) m(n##3) m(n##4) m(n##5) m(n##6) m(n##7)
-#define EACH_ADDRESS(m) EIGHT(m, 0) EIGHT(m, 01) EIGHT(m, 02) EIGHT(m, 03) EIGHT(m, 04) EIGHT(m, 05) EIGHT(m, 06) EIGHT(m, 07)
+#define EACH_ADDRESS(m)                                                                                                \
+    EIGHT(m, 0) EIGHT(m, 01) EIGHT(m, 02) EIGHT(m, 03) EIGHT(m, 04) EIGHT(m, 05) EIGHT(m, 06) EIGHT(m, 07)
 #define EACH_CONFIG(m) EIGHT(m, 0) EIGHT(m, 01)
 
 /* The n above are octal: 00 to 077. The assembler reads them alike. */
@@ -106,7 +107,7 @@ static bool takes_tor(void)
 
 bool pmp_probe(struct pmp_features *features)
 {
-    *features = (struct pmp_features){ .entries = 0 };
+    *features = (struct pmp_features){.entries = 0};
     for (unsigned entry = 0; entry < PMP_ENTRIES_MAX; entry++) {
         if ((entry_config(entry) & PMP_LOCKED) != 0) {
             return true;
@@ -156,7 +157,7 @@ void arch_pmp_load(const struct hart_features *features, const struct pmp_image 
 
 void arch_pmp_read(const struct hart_features *features, struct pmp_image *image)
 {
-    *image = (struct pmp_image){ .count = features->pmp.entries };
+    *image = (struct pmp_image){.count = features->pmp.entries};
     for (unsigned entry = 0; entry < image->count; entry++) {
         address_read(entry, &image->address[entry]);
         image->config[entry] = entry_config(entry);

@@ -46,7 +46,7 @@ static void probe_floating_point(struct hart_features *features)
 void arch_hart_probe(struct hart_features *features)
 {
     unsigned long scratch = 0;
-    *features = (struct hart_features){ .misa = csr_read(misa) };
+    *features = (struct hart_features){.misa = csr_read(misa)};
     features->mvendorid = csr_read(mvendorid);
     features->marchid = csr_read(marchid);
     features->mimpid = csr_read(mimpid);
