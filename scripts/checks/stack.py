@@ -17,8 +17,7 @@ LINE = re.compile(r"^\s*([0-9a-f]+):\t(\S+)(?:\t(.*))?$")
 TARGET = re.compile(r"\b([0-9a-f]+) <[^>]*>$")
 BRANCHES = {"beq", "bne", "blt", "bge", "bltu", "bgeu", "beqz", "bnez", "blez", "bgez", "bltz", "bgtz", "bgt", "ble",
             "bgtu", "bleu"}
-# Assembly that gives sp another stack, or the guest's registers: what follows starts from there.
-SWITCHES = re.compile(r"^(?:trap_|arch_enter|arch_hart_start_stack|_start|followed|boot_|nobody|\d)")
+STORES = {"sb", "sh", "sw", "sd"}
 
 
 # Recursion that is known to end, with the reason.
@@ -45,6 +44,12 @@ def words_of(source, name):
     """The value of a constant like NAME = 4 * PAGE_SIZE, in bytes."""
     found = re.search(rf"\b{name} = (?:(\d+) \* )?PAGE_SIZE\b", common.text(source))
     return int(found[1] or 1) * PAGE
+
+
+@functools.lru_cache(None)
+def labels():
+    """What is written in assembly: it gives sp another stack or the guest's value, and is trusted to."""
+    return {label for name in common.sources(["src"], [".S"]) for label in re.findall(r"^(\w+):", common.text(name), re.M)}
 
 
 class Program:
@@ -74,8 +79,8 @@ class Program:
     def instruction(self, function, address, name, operands):
         if name in ("add", "addi", "c.addi16sp", "c.addi") and operands.startswith("sp,sp,"):
             self.adjust(function, operands[6:])
-        elif re.match(r"sp,", operands) and not name.startswith(("s", "b", "c.s", "j")) and \
-                not SWITCHES.match(function.name) and not (name in ("add", "addi", "mv") and "s0" in operands):
+        elif operands.startswith("sp,") and name not in BRANCHES | STORES and \
+                function.name not in labels() and not (name in ("add", "addi", "mv") and "s0" in operands):
             function.strange.append(f"{address:x}: {name} {operands}")
         target = TARGET.search(operands)
         if name in ("jal", "call") or (name == "jalr" and target):
@@ -110,7 +115,7 @@ class Program:
         for function, address, jump in sites:
             kinds = set().union(*[calls.get(place, set()) for place in places[address][:1]])
             targets = {name for kind in kinds for name in taken.get(kind, ())}
-            if not kinds and not jump and not SWITCHES.match(function.name):
+            if not kinds and not jump and function.name not in labels():
                 self.unknown.append(f"{function.name}: call through a pointer at {address:x}, of unknown type")
             for target in (found for name in targets for found in self.by_name.get(name, [])):
                 (function.jumps if jump else function.calls).add(target.start)

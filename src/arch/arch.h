@@ -52,6 +52,9 @@ enum {
     STATUS_MXR = 1 << 19,
 };
 
+/* State that guests reach on a hart that has it and no Smstateen to forbid it. */
+enum extra_csr { EXTRA_JVT, EXTRA_SCONTEXT, EXTRA_SRMCFG, EXTRA_CSRS };
+
 /* A vCPU's whole architectural state. While it is loaded on a hart, x, pc and status are current after every trap;
  * the rest is in the hart's registers until arch_context_save. */
 struct arch_context {
@@ -63,7 +66,9 @@ struct arch_context {
     uint64_t stimecmp; /* with Sstc only; ~0: never */
     unsigned long fcsr, vstart, vl, vtype, vcsr;
     uint64_t f[32];
-    uint8_t *vector; /* 32 registers of vlenb bytes, or NULL if the vCPU has no V */
+    unsigned long extra[EXTRA_CSRS]; /* CSRs that S- or U-mode reaches on some harts only */
+    uint8_t *vector;                 /* 32 registers of vlenb bytes, or NULL if no hart of this machine has V */
+    size_t vector_size;              /* bytes: enough for the hart with the longest registers */
 };
 
 /* What this hart really has, found by trying (arch_hart_probe). */
@@ -74,7 +79,8 @@ struct hart_features {
     bool time_csr; /* the time CSR can be read, here and by guests */
     bool sstc;
     bool menvcfg, senvcfg, mcountinhibit, mseccfg, smepmp, smstateen;
-    bool zkr;        /* the seed CSR answers */
+    bool zkr;               /* the seed CSR answers */
+    bool extra[EXTRA_CSRS]; /* must be switched */
     bool pmp_locked; /* an earlier stage left locked entries: the hart can't be trusted to confine anyone */
     unsigned vlenb;  /* bytes of a vector register; 0 without V */
 };
@@ -96,6 +102,8 @@ struct arch_hart *arch_this_hart(void);
 void arch_hart_probe(struct hart_features *features);
 /* Sets every machine-mode CSR to the hypervisor's policy. NULL, or the name of a CSR that did not take it. */
 const char *arch_hart_prepare(const struct hart_features *features);
+/* Its part that depends on what other harts have: again, before the hart's first guest. */
+void arch_hart_environment(const struct hart_features *features);
 /* Leaves the current stack for ever and calls function(argument) on the hart's own. */
 _Noreturn void arch_hart_start_stack(struct arch_hart *hart, void (*function)(void *), void *argument);
 _Noreturn void arch_hart_halt(void);
@@ -113,8 +121,7 @@ _Noreturn void arch_enter(struct arch_context *context);
 unsigned long arch_trap_value(void);
 /* A fresh context: all zero but pc, a0, a1 and the policy bits; entered in S-mode with translation off. The
  * vector area is cleared too. */
-void arch_context_reset(struct arch_context *context, const struct hart_features *features, unsigned long entry,
-                        unsigned long a0, unsigned long a1);
+void arch_context_reset(struct arch_context *context, unsigned long entry, unsigned long a0, unsigned long a1);
 /* Moves everything but x, pc and status between the context and this hart. After save, nothing of the vCPU
  * can still act (translation off, its timer silent); load ends with the fences that a switch needs. */
 void arch_context_save(struct arch_context *context, const struct hart_features *features);
@@ -131,7 +138,8 @@ uint64_t arch_virtual_timer(void);
 void arch_reflect(struct arch_context *context, unsigned long cause, unsigned long value);
 /* The loaded vCPU's translation root. */
 unsigned long arch_virtual_satp(void);
-bool arch_virtual_may_read_time(bool user); /* by its own scounteren */
+/* Whether the loaded vCPU's own scounteren opens counter 0 (cycle), 1 (time) or 2 (instret). */
+bool arch_virtual_counter_open(unsigned counter, bool user);
 /* One floating-point register of the loaded vCPU, raw bits. */
 uint64_t arch_fp_read(unsigned reg);
 void arch_fp_write(unsigned reg, uint64_t bits);

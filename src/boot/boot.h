@@ -57,5 +57,7 @@ void boot_seed(void);
 /* boot/power.c */
 void boot_power_init(const struct boot_options *options);
 _Noreturn void boot_power_off(void);
+/* No capsule is left to run: powers off, or says that it stays up (on-idle=halt). */
+void boot_all_stopped(void);
 
 #endif

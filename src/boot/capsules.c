@@ -29,7 +29,8 @@ void boot_seed(void)
     }
 }
 
-/* What every usable hart has; capsules may run on any of them. */
+/* What every usable hart has; capsules may run on any of them. vlenb is the longest of all: a guest that isn't told of
+ * vectors can still switch them on, where the hart has them, so they are moved with the vCPU all the same. */
 static const struct hart_features *common_features(void)
 {
     static struct hart_features common;
@@ -37,16 +38,12 @@ static const struct hart_features *common_features(void)
     for (uint32_t n = 1; n < hart_count; n++) {
         const struct hart_features *features = &harts[n]->features;
         common.vector &= features->vector && features->vlenb == common.vlenb;
+        common.vlenb = MAX(common.vlenb, features->vlenb);
         common.sstc &= features->sstc;
         common.menvcfg &= features->menvcfg;
-        common.fp_double &= features->fp_double;
-        common.fp_single &= features->fp_single;
     }
-    common.vlenb = common.vector ? common.vlenb : 0;
     for (uint32_t n = 0; n < hart_count; n++) {
-        harts[n]->features.sstc = common.sstc;
-        harts[n]->features.vector = common.vector;
-        harts[n]->features.vlenb = common.vlenb;
+        harts[n]->features.sstc = common.sstc; /* a guest's timer can't change its kind when it moves */
     }
     return &common;
 }
@@ -100,6 +97,19 @@ static void create_all(const struct manifest *manifest, const struct boot_option
     }
 }
 
+/* Whether there was any to start: manual ones wait for somebody to start them, and so far nobody can. */
+static bool start_all(void)
+{
+    bool any = false;
+    for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
+        if (!capsule->config.manual) {
+            capsule_start(capsule);
+            any = true;
+        }
+    }
+    return any;
+}
+
 void boot_create_capsules(struct blob blob, const struct boot_options *options)
 {
     struct manifest manifest;
@@ -122,14 +132,11 @@ void boot_create_capsules(struct blob blob, const struct boot_options *options)
     create_all(&manifest, options);
     if (capsules == NULL) {
         log_alert("No capsule of the manifest could be made");
-        boot_power_off();
     }
     for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
         test_isolation(capsule, &manifest);
     }
-    for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
-        if (!capsule->config.manual) {
-            capsule_start(capsule);
-        }
+    if (!start_all()) {
+        boot_all_stopped();
     }
 }

@@ -163,6 +163,7 @@ void boot_start_harts(struct range image)
 
 static _Noreturn void run(void *argument)
 {
+    arch_hart_environment(&hart_this()->features);
     arch_enter(scheduler_next(argument));
 }
 

@@ -49,7 +49,7 @@ _Noreturn void boot_power_off(void)
     halt_machine("This machine cannot be switched off by software: switch it off now");
 }
 
-static void on_all_stopped(void)
+void boot_all_stopped(void)
 {
     if (halt_when_idle) {
         log_info("No capsule is left to run: staying up (on-idle=halt)");
@@ -65,5 +65,5 @@ void boot_power_init(const struct boot_options *options)
     if (boot_machine.poweroff.address != 0 && !halt_when_idle) {
         panic_set_power_off(switch_off);
     }
-    capsule_set_idle(on_all_stopped);
+    capsule_set_idle(boot_all_stopped);
 }

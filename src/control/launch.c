@@ -87,10 +87,15 @@ static void prepare(struct capsule *capsule)
 
 /* --- making -------------------------------------------------------------------------------------------------- */
 
+/* For the hart with the longest vectors, whether guests are told of them or not. */
+static size_t vector_size(void)
+{
+    return (size_t)VECTOR_REGISTERS * host.features->vlenb;
+}
+
 static size_t vcpu_stride(void)
 {
-    size_t size = sizeof(struct vcpu) + (size_t)VECTOR_REGISTERS * host.features->vlenb;
-    return (size_t)align_up(size, 64);
+    return (size_t)align_up(sizeof(struct vcpu) + vector_size(), 64);
 }
 
 static void make_vcpus(struct capsule *capsule)
@@ -104,6 +109,7 @@ static void make_vcpus(struct capsule *capsule)
         atomic_store(&vcpu->hsm, SBI_HSM_STOPPED);
         if (host.features->vlenb != 0) {
             vcpu->context.vector = (uint8_t *)(vcpu + 1);
+            vcpu->context.vector_size = vector_size();
         }
     }
 }

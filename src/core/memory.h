@@ -8,7 +8,7 @@
 
 #include "lib/address.h"
 
-enum { MEMORY_RANGES_MAX = 1024 };
+enum { MEMORY_RANGES_MAX = 1536 }; /* 256 capsules take 4 pieces each, 64 harts 3 each; the rest is holes */
 
 struct memory {
     struct range free[MEMORY_RANGES_MAX]; /* ascending, page-aligned, never adjacent, never empty */

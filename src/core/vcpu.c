@@ -97,7 +97,7 @@ void vcpu_set_timer(struct vcpu *vcpu, uint64_t deadline)
 
 void vcpu_start(struct vcpu *vcpu, unsigned long entry, unsigned long argument)
 {
-    arch_context_reset(&vcpu->context, &hart_this()->features, entry, vcpu->id, argument);
+    arch_context_reset(&vcpu->context, entry, vcpu->id, argument);
     vcpu->deadline = TIMER_NEVER;
     vcpu->last_hart = NULL;
     vcpu->leaving = RUN_LOADED;
@@ -145,7 +145,7 @@ static void restart_suspended(struct vcpu *vcpu)
 {
     unsigned long pending = vcpu->context.sip;
     uint64_t compare = vcpu->context.stimecmp;
-    arch_context_reset(&vcpu->context, &hart_this()->features, vcpu->suspend.entry, vcpu->id, vcpu->suspend.argument);
+    arch_context_reset(&vcpu->context, vcpu->suspend.entry, vcpu->id, vcpu->suspend.argument);
     vcpu->context.sip = pending;
     vcpu->context.stimecmp = compare;
     vcpu->suspend.resumes = false;

@@ -35,7 +35,7 @@ static enum outcome on_csr(struct trap *trap, const struct instruction *insn)
 {
     struct vcpu *vcpu = trap->vcpu;
     unsigned long value = 0;
-    if (insn->csr_writes || !arch_virtual_may_read_time(trap_from_user(trap)) ||
+    if (insn->csr_writes || !arch_virtual_counter_open(emulated_csr_enable(insn->csr), trap_from_user(trap)) ||
         !emulated_csr_read(insn->csr, (unsigned)XLEN, clock_now(), &value)) {
         return OUTCOME_REFLECT;
     }

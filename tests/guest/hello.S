@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The smallest guest that can tell a test where it is: position-independent, without a stack or data. It prints
+ * The smallest guest that can tell a test where it is: position-independent, and all the RAM it uses lies right behind it. It
+ * prints, in one piece,
  *
  *     hello: at 0x0000000080200000, hart 0, tree 0x0000000087ff0000
  *
@@ -10,7 +11,6 @@
 
 #define EXT_DBCN 0x4442434e
 #define EXT_SRST 0x53525354
-#define DBCN_WRITE_BYTE 2
 
     .section .text
     .globl _start
@@ -18,6 +18,7 @@ _start:
     mv s0, a0
     mv s1, a1
     lla s2, _start
+    lla s7, line /* where the next character goes */
     lla s3, text_at
     call puts
     mv s4, s2
@@ -25,7 +26,8 @@ _start:
     lla s3, text_hart
     call puts
     addi a0, s0, '0'
-    call putc
+    sb a0, 0(s7)
+    addi s7, s7, 1
     lla s3, text_tree
     lw t0, 0(s1)
     li t1, 0xedfe0dd0 /* big-endian d00dfeed */
@@ -36,54 +38,56 @@ _start:
 1:  call puts
     mv s4, s1
     call hex
-    li a0, '\r'
-    call putc
-    li a0, '\n'
-    call putc
+    lla s3, text_end
+    call puts
+
+    /* As often as it takes until all of it has been written. */
+    lla s3, line
+2:  sub a0, s7, s3
+    mv a1, s3
+    li a2, 0
+    li a6, 0
+    li a7, EXT_DBCN
+    ecall
+    bnez a0, 2b
+    add s3, s3, a1
+    bltu s3, s7, 2b
+
     li a0, 0
     li a1, 0
     li a6, 0
     li a7, EXT_SRST
     ecall
-2:  j 2b
+3:  j 3b
 
-/* s3: a text that ends in 0. Clobbers what SBI does, s3 and s6. */
+/* Appends the text at s3, which ends in 0. */
 puts:
-    mv s6, ra
-3:  lbu a0, 0(s3)
-    beqz a0, 4f
-    call putc
+    lbu t0, 0(s3)
+    beqz t0, 4f
+    sb t0, 0(s7)
     addi s3, s3, 1
-    j 3b
-4:  jr s6
+    addi s7, s7, 1
+    j puts
+4:  ret
 
-/* s4: printed as hexadecimal digits, as many as a word has. Clobbers s4 to s6. */
+/* Appends s4 as hexadecimal digits, as many as a word has. */
 hex:
-    mv s6, ra
     li s5, WORD * 2
-5:  srli a0, s4, WORD * 8 - 4
+5:  srli t0, s4, WORD * 8 - 4
     slli s4, s4, 4
-    addi a0, a0, '0'
-    li t0, '9'
-    bleu a0, t0, 6f
-    addi a0, a0, 'a' - '0' - 10
-6:  call putc
+    addi t0, t0, '0'
+    li t1, '9'
+    bleu t0, t1, 6f
+    addi t0, t0, 'a' - '0' - 10
+6:  sb t0, 0(s7)
+    addi s7, s7, 1
     addi s5, s5, -1
     bnez s5, 5b
-    jr s6
-
-/* a0: a byte, sent again until the console has room for it. */
-putc:
-    mv s7, a0
-7:  mv a0, s7
-    li a6, DBCN_WRITE_BYTE
-    li a7, EXT_DBCN
-    ecall
-    bnez a0, 7b
     ret
 
 text_at: .asciz "hello: at 0x"
 text_hart: .asciz ", hart "
 text_tree: .asciz ", tree 0x"
 text_no_tree: .asciz ", no tree 0x"
-    .balign 4
+text_end: .asciz "\r\n"
+line: .space 112

@@ -224,6 +224,7 @@ const struct subtest subtests[] = {
     {"vector", timing_vector, false},
     {"csrs", timing_csrs, false},
     {"spaces", timing_spaces, false},
+    {"shootdown", timing_shootdown, false},
     {"witness", timing_witness, true},
 };
 const size_t subtest_count = COUNT_OF(subtests);

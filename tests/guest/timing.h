@@ -32,5 +32,6 @@ void timing_float(void);
 void timing_vector(void);
 void timing_csrs(void);
 void timing_spaces(void);
+void timing_shootdown(void);
 
 #endif

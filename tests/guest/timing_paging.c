@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Address spaces: each vCPU has its own tables, all with the same ASID and global entries, and the same virtual page
- * shows each its own memory. Translations of another vCPU that ran on the hart before must be gone.
+ * shows each its own memory. Translations of another vCPU that ran on the hart before must be gone; and after a remote
+ * fence, so must those that the guest itself has changed. (QEMU drops all translations when satp changes, so there only
+ * the second can fail.)
  */
 #include "paging.h"
 #include "timing.h"
@@ -58,4 +60,67 @@ void timing_spaces(void)
         case_check(members[i].rounds > 0, "hart %lu did nothing", members[i].id);
     }
     cases_end("spaces: same ASID, same page, own memory on each vCPU");
+}
+
+/* --- shoot-down --- */
+
+static unsigned long *shared_root;
+static volatile unsigned long seen, looks;
+static volatile bool stop_looking;
+
+/* Looks at one virtual page all the time. What it sees is published before the count of looks. */
+static void look(void *argument)
+{
+    (void)argument;
+    csr_write(satp, paging_satp(shared_root, ASID));
+    fence_vma();
+    while (!stop_looking) {
+        seen = *(volatile unsigned long *)TEST_VA;
+        fence_all();
+        looks++;
+    }
+    csr_write(satp, 0);
+    fence_vma();
+}
+
+/* Two whole looks that began after now. */
+static bool look_again(void)
+{
+    unsigned long before = looks;
+    uint64_t end = now() + milliseconds(5000);
+    while (looks < before + 2 && now() < end) {
+    }
+    return looks >= before + 2;
+}
+
+/* The page is moved back and forth between two frames; after each remote fence the other hart must see the new one. */
+void timing_shootdown(void)
+{
+    unsigned long id, rounds = argument("count", 500);
+    tables_reset();
+    shared_root = table_new_root();
+    for (unsigned long frame = 0; frame < 2; frame++) {
+        own[0][frame][0] = 1000 + frame;
+    }
+    table_map(shared_root, TEST_VA, (uintptr_t)own[0][0], 0, PTE_RW);
+    unsigned long *entry = table_entry(shared_root, TEST_VA, 0);
+    stop_looking = false;
+    looks = 0;
+    if (other_harts(&id, 1) == 0 || hart_run(id, look, NULL) != SBI_SUCCESS) {
+        skip("shootdown: remote fences", "needs two harts");
+        return;
+    }
+    case_check(look_again(), "the other hart does not look");
+    for (unsigned long i = 1; i <= rounds; i++) {
+        *(volatile unsigned long *)entry = table_pte((uintptr_t)own[0][i % 2], PTE_RW);
+        fence_all();
+        unsigned long args[6] = {1, id, i % 4 < 2 ? TEST_VA : 0, i % 4 < 2 ? PAGE : ~0ul, ASID, 0};
+        long error = sbi_call(SBI_EXT_RFENCE, 1 + i % 2, args).error;
+        bool looked = look_again();
+        case_check(error == SBI_SUCCESS && looked && seen == 1000 + i % 2, "round %lu: error %ld, looked %d, saw %lu",
+                   i, error, looked, seen);
+    }
+    stop_looking = true;
+    case_check(hart_wait(id), "the other hart does not stop");
+    cases_end("shootdown: after a remote fence the other hart sees the new page");
 }

@@ -84,15 +84,16 @@ unsigned long arch_trap_value(void)
     return fake_arch.trap_value;
 }
 
-void arch_context_reset(struct arch_context *context, const struct hart_features *features, unsigned long entry,
-                        unsigned long a0, unsigned long a1)
+void arch_context_reset(struct arch_context *context, unsigned long entry, unsigned long a0, unsigned long a1)
 {
     uint8_t *vector = context->vector;
+    size_t vector_size = context->vector_size;
 
     memset(context, 0, sizeof(*context));
     context->vector = vector;
+    context->vector_size = vector_size;
     if (vector != NULL) {
-        memset(vector, 0, 32 * (size_t)features->vlenb);
+        memset(vector, 0, vector_size);
     }
     context->pc = entry;
     context->x[REG_A0] = a0;
@@ -174,8 +175,9 @@ unsigned long arch_virtual_satp(void)
     return fake_arch.satp;
 }
 
-bool arch_virtual_may_read_time(bool user)
+bool arch_virtual_counter_open(unsigned counter, bool user)
 {
+    (void)counter;
     return user ? fake_arch.user_may_read_time : fake_arch.supervisor_may_read_time;
 }
 
@@ -254,4 +256,9 @@ bool arch_entropy(uint8_t *bytes, size_t length)
         bytes[i] = fake_arch.entropy_next++;
     }
     return !fake_arch.entropy_fails;
+}
+
+void arch_hart_environment(const struct hart_features *features)
+{
+    (void)features;
 }

@@ -70,7 +70,7 @@ static uint64_t now_us(void)
 /* Where the core calls us the hart may lose its processor for a while: what lies between two steps becomes wide. */
 static void shake(void)
 {
-    if (test_below(&seed, 4) == 0) {
+    if (test_below(&seed, 8) == 0) {
         const struct timespec moment = {.tv_nsec = test_below(&seed, 50000)};
         nanosleep(&moment, NULL);
     }

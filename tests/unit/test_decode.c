@@ -28,8 +28,8 @@ enum { ON_32 = 1, ON_64 = 2, BOTH = 3 };
      .csr_operation = (op),                                                                                            \
      .csr_immediate = (imm),                                                                                           \
      .csr_writes = (writes)}
-#define WRS_NTO {.kind = INSN_WRS_NTO, .length = 4}
 #define WFI {.kind = INSN_WFI, .length = 4}
+#define WRS_NTO {.kind = INSN_WRS_NTO, .length = 4}
 #define UNKNOWN(l) {.kind = INSN_UNKNOWN, .length = (l)}
 
 struct row {
@@ -178,7 +178,7 @@ static const struct row rows[] = {
     {0x02056027, BOTH, UNKNOWN(4), "vse32.v v0,(a0)"},
     {0x6c05c573, BOTH, UNKNOWN(4), "hlv.d a0,(a1)"},
     {0x10500173, BOTH, UNKNOWN(4), "wfi with a destination"},
-    {0x00d00073, BOTH, UNKNOWN(4), "wrs.nto"},
+    {0x01d00073, BOTH, UNKNOWN(4), "wrs.sto"},
     {0x0010a00f, BOTH, UNKNOWN(4), "cbo.clean (ra)"},
     {0x0000001f, BOTH, UNKNOWN(4), "longer than 32 bits"},
     {0xffffffff, BOTH, UNKNOWN(4), "all ones"},

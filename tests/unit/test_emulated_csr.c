@@ -24,16 +24,25 @@ static void test_read_time(void **state)
     assert_true(value == 0x12345678UL);
 }
 
+static void test_enable_bits(void **state)
+{
+    (void)state;
+    assert_int_equal(emulated_csr_enable(0xc00), 0);
+    assert_int_equal(emulated_csr_enable(0xc01), 1);
+    assert_int_equal(emulated_csr_enable(0xc82), 2);
+}
+
 static void test_nothing_else(void **state)
 {
     (void)state;
     for (unsigned csr = 0; csr < 4096; csr++) {
         unsigned long value = 42;
-        const bool want_32 = csr == 0xc01 || csr == 0xc81;
+        const bool want_64 = csr >= 0xc00 && csr <= 0xc02;
+        const bool want_32 = want_64 || (csr >= 0xc80 && csr <= 0xc82);
         assert_int_equal(emulated_csr_read((uint16_t)csr, 32, NOW, &value), want_32);
         value = 42;
-        assert_int_equal(emulated_csr_read((uint16_t)csr, 64, NOW, &value), csr == 0xc01);
-        assert_true(csr == 0xc01 || value == 42);
+        assert_int_equal(emulated_csr_read((uint16_t)csr, 64, NOW, &value), want_64);
+        assert_true(want_64 || value == 42);
     }
 }
 
@@ -54,8 +63,11 @@ static const struct {
     {0xc0105573, false, false, "csrrwi a0,time,0"},
     {0xc015a573, false, false, "csrrs a0,time,a1"},
     {0xc010e573, false, false, "csrrsi a0,time,1"},
-    {0xc0002573, false, false, "rdcycle a0"},
-    {0xc0202573, false, false, "rdinstret a0"},
+    {0xc0002573, true, true, "rdcycle a0"},
+    {0xc0202573, true, true, "rdinstret a0"},
+    {0xc8002573, true, false, "rdcycleh a0"},
+    {0xc8202573, true, false, "rdinstreth a0"},
+    {0xc0302573, false, false, "csrr a0,hpmcounter3"},
     {0x30002573, false, false, "csrr a0,mstatus"},
     {0x10002573, false, false, "csrr a0,sstatus"},
     {0x10500073, false, false, "wfi"},
@@ -80,6 +92,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read_time),
+        cmocka_unit_test(test_enable_bits),
         cmocka_unit_test(test_nothing_else),
         cmocka_unit_test(test_allowed),
     };

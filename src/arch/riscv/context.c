@@ -17,18 +17,16 @@ void vector_save(uint8_t *area);
 void vector_load(const uint8_t *area);
 void vector_set_type(unsigned long vl, unsigned long vtype);
 
-enum { VECTOR_REGISTERS = 32 };
-
 /* mstatus.SXL and UXL as this hart has them: read-only or to be left alone (RV64 only). */
 static unsigned long width_fields(void)
 {
     return XLEN == 64 ? csr_read(mstatus) & (unsigned long)(0xfULL << 32) : 0;
 }
 
-void arch_context_reset(struct arch_context *context, const struct hart_features *features, unsigned long entry,
-                        unsigned long a0, unsigned long a1)
+void arch_context_reset(struct arch_context *context, unsigned long entry, unsigned long a0, unsigned long a1)
 {
     uint8_t *vector = context->vector;
+    size_t vector_size = context->vector_size;
     *context = (struct arch_context){
         .x = {[REG_A0] = a0, [REG_A1] = a1},
         .pc = entry,
@@ -36,9 +34,10 @@ void arch_context_reset(struct arch_context *context, const struct hart_features
         .stimecmp = UINT64_MAX,
         .vtype = BIT(XLEN - 1), /* vill, as after reset */
         .vector = vector,
+        .vector_size = vector_size,
     };
     if (vector != NULL) {
-        memset(vector, 0, (size_t)VECTOR_REGISTERS * features->vlenb);
+        memset(vector, 0, vector_size);
     }
 }
 
@@ -53,7 +52,7 @@ static void save_registers(struct arch_context *context, const struct hart_featu
             fp_save_s(context->f);
         }
     }
-    if (context->vector != NULL) {
+    if (features->vector) {
         csr_set(mstatus, MSTATUS_VS);
         context->vstart = csr_read(CSR_VSTART);
         context->vl = csr_read(CSR_VL);
@@ -74,12 +73,39 @@ static void load_registers(const struct arch_context *context, const struct hart
         }
         csr_write(fcsr, context->fcsr);
     }
-    if (context->vector != NULL) {
+    if (features->vector) {
         csr_set(mstatus, MSTATUS_VS);
         vector_load(context->vector);
         vector_set_type(context->vl, context->vtype);
         csr_write(CSR_VCSR, context->vcsr);
         csr_write(CSR_VSTART, context->vstart);
+    }
+}
+
+/* Rare parts of the state: no hart that we know has all of them. */
+static void save_extra(struct arch_context *context, const struct hart_features *features)
+{
+    if (features->extra[EXTRA_JVT]) {
+        context->extra[EXTRA_JVT] = csr_read(CSR_JVT);
+    }
+    if (features->extra[EXTRA_SCONTEXT]) {
+        context->extra[EXTRA_SCONTEXT] = csr_read(CSR_SCONTEXT);
+    }
+    if (features->extra[EXTRA_SRMCFG]) {
+        context->extra[EXTRA_SRMCFG] = csr_read(CSR_SRMCFG);
+    }
+}
+
+static void load_extra(const struct arch_context *context, const struct hart_features *features)
+{
+    if (features->extra[EXTRA_JVT]) {
+        csr_write(CSR_JVT, context->extra[EXTRA_JVT]);
+    }
+    if (features->extra[EXTRA_SCONTEXT]) {
+        csr_write(CSR_SCONTEXT, context->extra[EXTRA_SCONTEXT]);
+    }
+    if (features->extra[EXTRA_SRMCFG]) {
+        csr_write(CSR_SRMCFG, context->extra[EXTRA_SRMCFG]);
     }
 }
 
@@ -103,6 +129,7 @@ void arch_context_save(struct arch_context *context, const struct hart_features 
         context->stimecmp = arch_virtual_timer();
         arch_virtual_timer_set(UINT64_MAX);
     }
+    save_extra(context, features);
     save_registers(context, features);
 }
 
@@ -132,6 +159,7 @@ void arch_context_load(struct arch_context *context, const struct hart_features 
     if (!resident) {
         arch_fence_vma();
         load_csrs(context, features);
+        load_extra(context, features);
         load_registers(context, features);
     }
     drop_reservation();
@@ -205,9 +233,9 @@ unsigned long arch_virtual_satp(void)
     return csr_read(satp);
 }
 
-bool arch_virtual_may_read_time(bool user)
+bool arch_virtual_counter_open(unsigned counter, bool user)
 {
-    return !user || (csr_read(scounteren) & BIT(1)) != 0;
+    return !user || (csr_read(scounteren) & BIT(counter)) != 0;
 }
 
 /* Moves through the save area: rare (a misaligned access that hardware doesn't do). */

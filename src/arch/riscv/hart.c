@@ -15,6 +15,7 @@ enum {
     ENVCFG_CBIE_FLUSH = 1 << 4,
     ENVCFG_CBCFE = 1 << 6,
     ENVCFG_CBZE = 1 << 7,
+    MSECCFG_SEED = 3 << 8, /* USEED and SSEED */
 };
 
 struct arch_hart *arch_this_hart(void)
@@ -38,7 +39,7 @@ static void silence_triggers(void)
 
 /* Environment bits that guests may use: cache-block operations (invalidate becomes flush) and, with Sstc, stimecmp.
  * Hardware A/D updating and page-based memory types stay off: the guest's tree doesn't offer them. */
-static void prepare_environment(const struct hart_features *features)
+void arch_hart_environment(const struct hart_features *features)
 {
     unsigned long low = ENVCFG_CBIE_FLUSH | ENVCFG_CBCFE | ENVCFG_CBZE;
     unsigned long stce = features->sstc ? BIT(XLEN - 1) : 0;
@@ -90,8 +91,11 @@ const char *arch_hart_prepare(const struct hart_features *features)
     csr_write(medeleg, DELEGATED_EXCEPTIONS);
     csr_write(mideleg, DELEGATED_INTERRUPTS);
     csr_write(mcounteren, features->time_csr ? COUNTER_TIME : 0);
-    prepare_environment(features);
+    arch_hart_environment(features);
     prepare_supervisor(features);
+    if (features->mseccfg) {
+        csr_clear(CSR_MSECCFG, MSECCFG_SEED); /* the seed CSR is the hypervisor's */
+    }
     if (features->mcountinhibit) {
         csr_write(CSR_MCOUNTINHIBIT, 0);
     }

@@ -43,6 +43,17 @@ static void probe_floating_point(struct hart_features *features)
     csr_clear(mstatus, MSTATUS_VS);
 }
 
+/* With Smstateen, mstateen0 keeps these from guests. */
+static void probe_extra(struct hart_features *features)
+{
+    unsigned long scratch = 0;
+    if (!features->smstateen) {
+        features->extra[EXTRA_JVT] = csr_try_read(CSR_JVT, scratch);
+        features->extra[EXTRA_SCONTEXT] = csr_try_read(CSR_SCONTEXT, scratch);
+        features->extra[EXTRA_SRMCFG] = csr_try_read(CSR_SRMCFG, scratch);
+    }
+}
+
 void arch_hart_probe(struct hart_features *features)
 {
     unsigned long scratch = 0;
@@ -63,6 +74,7 @@ void arch_hart_probe(struct hart_features *features)
     features->mcountinhibit = csr_try_read(CSR_MCOUNTINHIBIT, scratch);
     features->mseccfg = csr_try_read(CSR_MSECCFG, scratch);
     features->smstateen = csr_try_read(CSR_MSTATEEN0, scratch);
+    probe_extra(features);
     scratch = 0;
     features->zkr = csr_try_swap(CSR_SEED, scratch);
     features->pmp_locked = pmp_probe(&features->pmp);

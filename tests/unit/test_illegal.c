@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Illegal instructions: WFI, waiting for a reservation, reading the time; everything else is the guest's.
+ */
+#include "trap_world.h"
+
+enum {
+    WFI = 0x10500073,
+    WRS_NTO = 0x00d00073,
+    RDTIME_A1 = 0xc01025f3,  /* csrrs a1, time, x0 */
+    RDTIMEH_A1 = 0xc81025f3, /* csrrs a1, timeh, x0 */
+    RDTIME_X0 = 0xc0102073,
+    CSRW_TIME = 0xc0159073,  /* csrrw x0, time, a1 */
+    CSRSI_TIME = 0xc010e073, /* csrrsi x0, time, 1 */
+    RDCYCLE_A1 = 0xc00025f3,
+};
+
+static void illegal(uint32_t bits)
+{
+    code(bits);
+    trap(CAUSE_ILLEGAL, bits);
+}
+
+static void test_wfi_sleeps(void **state)
+{
+    (void)state;
+    fake_arch.virtual_enabled = BIT(IRQ_S_SOFT);
+    code(WFI);
+    fake_arch.trap_value = WFI;
+    fake_arch.on_wait = NULL;
+    vcpu_set_timer(guest, TIMER_NEVER);
+    fake_arch.on_wait = world_wait;
+    jmp_buf here;
+    core.sleeper = &here;
+    if (setjmp(here) == 0) {
+        trap_handle(&guest->context, CAUSE_ILLEGAL);
+        fail();
+    }
+    core.sleeper = NULL;
+    assert_int_equal(atomic_load(&guest->run), RUN_WAITING);
+    assert_int_equal(guest->context.pc, CODE + 4);
+    vcpu_post(guest, EVENT_IPI);
+    assert_ptr_equal(next(0), guest);
+    assert_int_equal(guest->context.pc, CODE + 4); /* and not 8 */
+}
+
+/* With something pending that sie enables it goes on at once, whatever SIE is. */
+static void test_wfi_with_something_pending(void **state)
+{
+    (void)state;
+    fake_arch.virtual_enabled = BIT(IRQ_S_TIMER);
+    fake_arch.virtual_pending = BIT(IRQ_S_TIMER) | BIT(IRQ_S_SOFT);
+    unsigned saves = fake_arch.saves;
+    illegal(WFI);
+    assert_went_on(4);
+    assert_int_equal(fake_arch.saves, saves);
+}
+
+static void test_wfi_in_user_mode(void **state)
+{
+    (void)state;
+    guest->context.status = 0;
+    illegal(WFI);
+    assert_reflected(CAUSE_ILLEGAL, WFI);
+}
+
+static void test_wrs(void **state)
+{
+    (void)state;
+    illegal(WRS_NTO);
+    assert_went_on(4);
+    assert_int_equal(atomic_load(&guest->run), RUN_LOADED);
+    /* With somebody else to run, that one runs. */
+    hart_count = 1;
+    struct capsule *other = make_capsule(1, 1);
+    capsule_start(other);
+    code(WRS_NTO);
+    fake_arch.trap_value = WRS_NTO;
+    assert_ptr_equal(trap_handle(&guest->context, CAUSE_ILLEGAL), other->vcpus);
+    assert_int_equal(guest->context.pc, CODE + 4);
+}
+
+static void test_time(void **state)
+{
+    (void)state;
+    fake_arch.supervisor_may_read_time = true;
+    core.now = 0x123456789abcdef0;
+    timer_cancel(&core.harts[0].slice);
+    illegal(RDTIME_A1);
+    assert_went_on(4);
+    assert_int_equal(guest->context.x[REG_A1], (unsigned long)core.now);
+    illegal(RDTIME_X0);
+    assert_went_on(4);
+    if (XLEN == 32) {
+        illegal(RDTIMEH_A1);
+        assert_went_on(4);
+        assert_int_equal(guest->context.x[REG_A1], 0x12345678);
+    } else {
+        illegal(RDTIMEH_A1);
+        assert_reflected(CAUSE_ILLEGAL, RDTIMEH_A1);
+    }
+    core.now = 1000;
+}
+
+/* scounteren is the guest's kernel's to say. */
+static void test_time_in_user_mode(void **state)
+{
+    (void)state;
+    fake_arch.supervisor_may_read_time = true;
+    guest->context.status = 0;
+    illegal(RDTIME_A1);
+    assert_reflected(CAUSE_ILLEGAL, RDTIME_A1);
+    fake_arch.user_may_read_time = true;
+    illegal(RDTIME_A1);
+    assert_went_on(4);
+}
+
+static void test_other_csrs(void **state)
+{
+    (void)state;
+    static const uint32_t others[] = {CSRW_TIME, CSRSI_TIME, RDCYCLE_A1, 0x300025f3 /* mstatus */,
+                                      0x3b0025f3 /* pmpaddr0 */, 0x600025f3 /* hstatus */};
+    fake_arch.supervisor_may_read_time = fake_arch.user_may_read_time = true;
+    for (size_t n = 0; n < ARRAY_LENGTH(others); n++) {
+        illegal(others[n]);
+        assert_reflected(CAUSE_ILLEGAL, others[n]);
+    }
+}
+
+static void test_garbage(void **state)
+{
+    (void)state;
+    static const uint32_t garbage[] = {0xffffffff, 0x30200073 /* mret */, 0x0000000b /* custom-0 */, 0xffff};
+    for (size_t n = 0; n < ARRAY_LENGTH(garbage); n++) {
+        illegal(garbage[n]);
+        assert_reflected(CAUSE_ILLEGAL, garbage[n]);
+    }
+}
+
+/* Harts that don't say which instruction it was: it is read. */
+static void test_value_unknown(void **state)
+{
+    (void)state;
+    fake_arch.supervisor_may_read_time = true;
+    code(RDTIME_A1);
+    trap(CAUSE_ILLEGAL, 0);
+    assert_went_on(4);
+    code(0xffffffff);
+    trap(CAUSE_ILLEGAL, 0);
+    assert_reflected(CAUSE_ILLEGAL, 0xffffffff);
+    code(0); /* really 0 */
+    trap(CAUSE_ILLEGAL, 0);
+    assert_reflected(CAUSE_ILLEGAL, 0);
+    guest->context.pc = DEVICE;
+    trap(CAUSE_ILLEGAL, 0);
+    assert_reflected(CAUSE_FETCH_ACCESS, DEVICE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TRAP_TEST(test_wfi_sleeps),    TRAP_TEST(test_wfi_with_something_pending),
+        TRAP_TEST(test_wfi_in_user_mode), TRAP_TEST(test_wrs),
+        TRAP_TEST(test_time),          TRAP_TEST(test_time_in_user_mode),
+        TRAP_TEST(test_other_csrs),    TRAP_TEST(test_garbage),
+        TRAP_TEST(test_value_unknown),
+    };
+    return cmocka_run_group_tests_name("illegal", tests, NULL, NULL);
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Traps in general, a guest's accesses to its devices, and its memory by virtual address (trap.c, mmio.c and
+ * guest_access.c).
+ */
+#include "trap_world.h"
+
+/* Encodings: rd or rs2 = a1 (x11), base a0 (x10), offset as given (0 … 31). */
+#define LOAD(funct3, offset) ((uint32_t)((offset) << 20 | 10 << 15 | (funct3) << 12 | 11 << 7 | 0x03))
+#define STORE(funct3, offset) ((uint32_t)(11 << 20 | 10 << 15 | (funct3) << 12 | (offset) << 7 | 0x23))
+enum { LB, LH, LW, LD, LBU, LHU, LWU, C_LW = 0x410c /* c.lw a1, 0(a0) */, C_SW = 0xc10c };
+
+static unsigned long *a0, *a1;
+
+static int mmio_setup(void **state)
+{
+    trap_setup(state);
+    a0 = &guest->context.x[REG_A0];
+    a1 = &guest->context.x[REG_A1];
+    *a0 = DEVICE;
+    return 0;
+}
+
+#define MMIO_TEST(test) cmocka_unit_test_setup_teardown(test, mmio_setup, teardown)
+
+/* --- devices --- */
+
+static void test_loads(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t bits;
+        uint64_t answer;
+        long value64, value32;
+    } cases[] = {
+        {LOAD(LB, 0), 0x80, -128, -128},
+        {LOAD(LBU, 0), 0x80, 128, 128},
+        {LOAD(LH, 8), 0x8001, -32767, -32767},
+        {LOAD(LHU, 8), 0x8001, 0x8001, 0x8001},
+        {LOAD(LW, 16), 0x80000001, -0x7fffffff, -0x7fffffff},
+        {LOAD(LW, 24), 0x55, 0, 0}, /* the wrong width: reads 0 */
+        {LOAD(LB, 31), 0x55, 0, 0}, /* no register there */
+    };
+    for (size_t n = 0; n < ARRAY_LENGTH(cases); n++) {
+        code(cases[n].bits);
+        *a1 = 0x77;
+        box.answer = cases[n].answer;
+        trap(CAUSE_LOAD_ACCESS, DEVICE);
+        assert_went_on(4);
+        assert_int_equal((long)*a1, XLEN == 64 ? cases[n].value64 : cases[n].value32);
+    }
+    assert_int_equal(box.reads, 5);
+    assert_int_equal(box.writes, 0);
+}
+
+static void test_stores(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t bits;
+        uint64_t written;
+    } cases[] = {
+        {STORE(0, 0), 0xf8},
+        {STORE(1, 8), 0xf6f8},
+        {STORE(2, 16), 0xf2f4f6f8},
+    };
+    *a1 = 0xf2f4f6f8;
+    for (size_t n = 0; n < ARRAY_LENGTH(cases); n++) {
+        code(cases[n].bits);
+        trap(CAUSE_STORE_ACCESS, DEVICE);
+        assert_went_on(4);
+        assert_int_equal(box.written, cases[n].written);
+    }
+    assert_int_equal(box.writes, ARRAY_LENGTH(cases));
+}
+
+static void test_doubles(void **state)
+{
+    (void)state;
+    if (XLEN == 32) {
+        code(LOAD(LD, 24)); /* is none there */
+        trap(CAUSE_LOAD_ACCESS, 0x123);
+        assert_reflected(CAUSE_LOAD_ACCESS, 0x123);
+        return;
+    }
+    box.answer = 0x8899aabbccddeeff;
+    code(LOAD(LD, 24));
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_went_on(4);
+    assert_int_equal(*a1, box.answer);
+    code(STORE(3, 24));
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_int_equal(box.written, box.answer);
+}
+
+static void test_compressed(void **state)
+{
+    (void)state;
+    *a0 = DEVICE + 16;
+    box.answer = 0x1234;
+    code(C_LW);
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_went_on(2);
+    assert_int_equal(*a1, 0x1234);
+    code(C_SW);
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_went_on(2);
+    assert_int_equal(box.written, 0x1234);
+}
+
+/* x0 as destination, source and base: it is 0, whatever the context's slot says. */
+static void test_x0(void **state)
+{
+    (void)state;
+    guest->context.x[0] = 0xdead;
+    code(LOAD(LW, 16) & ~(31u << 7));
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_went_on(4);
+    assert_int_equal(box.reads, 1);
+    code(STORE(2, 16) & ~(31u << 20));
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_int_equal(box.written, 0);
+    assert_int_equal(guest->context.x[0], 0xdead);
+    code(LOAD(LW, 16) & ~(31u << 15));
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_LOAD_ACCESS, 16);
+}
+
+static void test_nothing_there(void **state)
+{
+    (void)state;
+    static const unsigned long holes[] = {0, DEVICE - 4, DEVICE + DEVICE_SIZE, RAM_BASE - 4, RAM_BASE + RAM_SIZE, -4ul};
+    for (size_t n = 0; n < ARRAY_LENGTH(holes); n++) {
+        *a0 = holes[n];
+        code(LOAD(LW, 0));
+        trap(CAUSE_LOAD_ACCESS, 0);
+        assert_reflected(CAUSE_LOAD_ACCESS, holes[n]);
+        code(STORE(2, 0));
+        trap(CAUSE_STORE_ACCESS, 0);
+        assert_reflected(CAUSE_STORE_ACCESS, holes[n]);
+    }
+    /* An instruction that changed since it trapped: the fault is what it is now. */
+    code(STORE(2, 0));
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_STORE_ACCESS, -4ul);
+}
+
+static void test_misaligned_device_access(void **state)
+{
+    (void)state;
+    *a0 = DEVICE + 2;
+    code(LOAD(LW, 0));
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_LOAD_MISALIGNED, DEVICE + 2);
+    code(STORE(2, 0));
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_reflected(CAUSE_STORE_MISALIGNED, DEVICE + 2);
+    *a0 = DEVICE + DEVICE_SIZE - 2; /* half in, half out */
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_reflected(CAUSE_STORE_MISALIGNED, DEVICE + DEVICE_SIZE - 2);
+    assert_int_equal(box.reads + box.writes, 0);
+}
+
+/* Atomics, floating point, cache operations, garbage: no device takes them. */
+static void test_other_instructions(void **state)
+{
+    (void)state;
+    static const uint32_t others[] = {
+        0x100525af, /* lr.w a1, (a0) */
+        0x00b5252f, /* amoadd.w a0, a1, (a0) */
+        0x00052587, /* flw fa1, 0(a0) */
+        0x00b52027, /* fsw fa1, 0(a0) */
+        0x0045200f, /* cbo.zero (a0) */
+        0x00000013, /* nop: something else by now */
+        0xffffffff,
+        0x0000,
+    };
+    for (size_t n = 0; n < ARRAY_LENGTH(others); n++) {
+        code(others[n]);
+        trap(CAUSE_STORE_ACCESS, DEVICE + 16);
+        assert_reflected(CAUSE_STORE_ACCESS, DEVICE + 16);
+        assert_int_equal(guest->context.sepc, CODE);
+    }
+    assert_int_equal(box.reads + box.writes, 0);
+}
+
+/* --- where the instruction is --- */
+
+static void test_instruction_is_not_in_ram(void **state)
+{
+    (void)state;
+    static const unsigned long places[] = {DEVICE, RAM_BASE - 2, RAM_BASE + RAM_SIZE, -2ul};
+    for (size_t n = 0; n < ARRAY_LENGTH(places); n++) {
+        guest->context.pc = places[n];
+        trap(CAUSE_LOAD_ACCESS, DEVICE);
+        assert_reflected(CAUSE_FETCH_ACCESS, places[n]);
+    }
+    code_at(RAM_BASE + RAM_SIZE - 2, LOAD(LW, 0) & 0xffff); /* its second half lies outside */
+    memcpy(guest_byte(RAM_BASE + RAM_SIZE - 2), &(uint16_t){LOAD(LW, 0) & 0xffff}, 2);
+    trap(CAUSE_LOAD_ACCESS, DEVICE);
+    assert_reflected(CAUSE_FETCH_ACCESS, RAM_BASE + RAM_SIZE);
+    code_at(RAM_BASE + RAM_SIZE - 2, C_LW); /* but a short one fits */
+    *a0 = DEVICE + 16;
+    trap(CAUSE_LOAD_ACCESS, DEVICE);
+    assert_int_equal(guest->context.pc, RAM_BASE + RAM_SIZE);
+    assert_int_equal(box.reads, 1);
+}
+
+/* --- through the guest's tables --- */
+
+enum { VA_CODE = 0x10000, VA_DEVICE = 0x20000 };
+
+static void paged(uint32_t bits)
+{
+    map_page(VA_CODE, CODE, PTE_R | PTE_X);
+    code(bits);
+    guest->context.pc = VA_CODE;
+    *a0 = VA_DEVICE;
+    paging_on();
+}
+
+static void test_paged(void **state)
+{
+    (void)state;
+    paged(LOAD(LW, 16));
+    map_page(VA_DEVICE, DEVICE, PTE_R | PTE_W);
+    box.answer = 4711;
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_int_equal(guest->context.pc, VA_CODE + 4);
+    assert_int_equal(*a1, 4711);
+}
+
+static void test_paged_faults(void **state)
+{
+    (void)state;
+    paged(LOAD(LW, 16));
+    trap(CAUSE_LOAD_ACCESS, 0); /* unmapped since it trapped */
+    assert_reflected(CAUSE_LOAD_PAGE, VA_DEVICE + 16);
+    map_page(VA_DEVICE, DEVICE, PTE_R);
+    paged(STORE(2, 16));
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_reflected(CAUSE_STORE_PAGE, VA_DEVICE + 16);
+    guest->context.pc = VA_CODE + 0x1000; /* code unmapped */
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_reflected(CAUSE_FETCH_PAGE, VA_CODE + 0x1000);
+    assert_int_equal(box.reads + box.writes, 0);
+}
+
+/* User mode with pages of the kernel's, and the other way round with and without SUM. */
+static void test_paged_rights(void **state)
+{
+    (void)state;
+    map_page(VA_DEVICE, DEVICE, PTE_R | PTE_U);
+    paged(LOAD(LW, 16));
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_LOAD_PAGE, VA_DEVICE + 16);
+    paged(LOAD(LW, 16));
+    guest->context.status |= STATUS_SUM;
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_int_equal(box.reads, 1);
+    guest->context.status = 0; /* user mode may not execute the kernel's page */
+    paged(LOAD(LW, 16));
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_FETCH_PAGE, VA_CODE);
+    map_page(VA_DEVICE, DEVICE, PTE_X); /* execute-only, made readable */
+    guest->context.status = STATUS_MPP_S | STATUS_MXR;
+    paged(LOAD(LW, 16));
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_int_equal(box.reads, 2);
+}
+
+/* Tables that lie outside RAM (the root, or what an entry leads to) are never read: the fault is the access's. */
+static void test_tables_outside(void **state)
+{
+    (void)state;
+    paged(LOAD(LW, 16));
+    fake_arch.satp = (fake_arch.satp & ~0xffffful) | DEVICE >> 12;
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_FETCH_ACCESS, VA_CODE);
+    paged(LOAD(LW, 16));
+    const unsigned shift = XLEN == 64 ? 30 : 22;
+    *a0 = 1ul << shift; /* another entry of the root */
+    put_entry(RAM_BASE + TABLES + sizeof(long), DEVICE >> 12 << 10 | PTE_V);
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_LOAD_ACCESS, (1ul << shift) + 16);
+    paged(STORE(2, 16));
+    *a0 = 1ul << shift;
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_reflected(CAUSE_STORE_ACCESS, (1ul << shift) + 16);
+}
+
+/* An instruction whose halves lie on two pages, the second one missing. */
+static void test_instruction_across_pages(void **state)
+{
+    (void)state;
+    const uint32_t bits = LOAD(LW, 16);
+    map_page(VA_CODE, CODE, PTE_X);
+    map_page(VA_DEVICE, DEVICE, PTE_R);
+    paging_on();
+    memcpy(guest_byte(CODE + 0xffe), &bits, 2);
+    guest->context.pc = VA_CODE + 0xffe;
+    *a0 = VA_DEVICE;
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_FETCH_PAGE, VA_CODE + 0x1000);
+    map_page(VA_CODE + 0x1000, RAM_BASE + 0x5000, PTE_X); /* not behind it in memory */
+    memcpy(guest_byte(RAM_BASE + 0x5000), (const char *)&bits + 2, 2);
+    guest->context.pc = VA_CODE + 0xffe;
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_int_equal(box.reads, 1);
+}
+
+/* --- traps in general --- */
+
+static void test_reflected_causes(void **state)
+{
+    (void)state;
+    static const unsigned long causes[] = {CAUSE_FETCH_MISALIGNED, CAUSE_FETCH_ACCESS, CAUSE_BREAKPOINT, CAUSE_ECALL_U,
+                                           CAUSE_FETCH_PAGE,       CAUSE_LOAD_PAGE,    CAUSE_STORE_PAGE};
+    for (size_t n = 0; n < ARRAY_LENGTH(causes); n++) {
+        guest->context.pc = CODE;
+        trap(causes[n], 0x42);
+        assert_reflected(causes[n], 0x42);
+        assert_int_equal(guest->context.sepc, CODE);
+        assert_int_equal(guest->context.pc, guest->context.stvec);
+    }
+}
+
+/* Causes that no guest can have, or that nobody knows yet: its capsule ends, and no other. */
+static void test_unknown_causes(void **state)
+{
+    (void)state;
+    static const unsigned long causes[] = {CAUSE_ECALL_VS, CAUSE_ECALL_M,    14, 16, 18, 19, 20, 23, CAUSE_EXCEPTIONS,
+                                           63,             ~0ul >> 1 /* top bit off */};
+    jmp_buf here;
+    for (size_t n = 0; n < ARRAY_LENGTH(causes); n++) {
+        if (capsule_state(guest->capsule) != CAPSULE_RUNNING) {
+            capsule_start(guest->capsule);
+            assert_ptr_equal(next(0), guest);
+        }
+        core.sleeper = &here;
+        if (setjmp(here) == 0) {
+            trap_handle(&guest->context, causes[n]);
+            fail();
+        }
+        core.sleeper = NULL;
+        assert_int_equal(capsule_state(guest->capsule), CAPSULE_CRASHED);
+        assert_int_equal(core.all_stopped, n + 1);
+    }
+}
+
+static void test_interrupt(void **state)
+{
+    (void)state;
+    vcpu_set_timer(guest, core.now + 10);
+    assert_ptr_equal(next(0), guest);
+    core.now += 10;
+    trap(BIT(XLEN - 1) | IRQ_M_TIMER, 0);
+    assert_int_equal(fake_arch.virtual_pending, BIT(IRQ_S_TIMER));
+    assert_int_equal(guest->context.pc, CODE);
+}
+
+static void test_ecall(void **state)
+{
+    (void)state;
+    guest->context.x[REG_A7] = SBI_EXT_BASE;
+    guest->context.x[REG_A6] = 0;
+    trap(CAUSE_ECALL_S, 0);
+    assert_went_on(4);
+    assert_int_equal(*a0, SBI_SUCCESS);
+}
+
+static void test_own_trap(void **state)
+{
+    (void)state;
+    unsigned long x[32] = {[1] = 0x99};
+    assert_true(PANICS(trap_own(x, CAUSE_LOAD_ACCESS, 0x80000000, 0)));
+    assert_non_null(strstr(panic_text, "0x99"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        MMIO_TEST(test_loads),
+        MMIO_TEST(test_stores),
+        MMIO_TEST(test_doubles),
+        MMIO_TEST(test_compressed),
+        MMIO_TEST(test_x0),
+        MMIO_TEST(test_nothing_there),
+        MMIO_TEST(test_misaligned_device_access),
+        MMIO_TEST(test_other_instructions),
+        MMIO_TEST(test_instruction_is_not_in_ram),
+        MMIO_TEST(test_paged),
+        MMIO_TEST(test_paged_faults),
+        MMIO_TEST(test_paged_rights),
+        MMIO_TEST(test_tables_outside),
+        MMIO_TEST(test_instruction_across_pages),
+        MMIO_TEST(test_reflected_causes),
+        MMIO_TEST(test_unknown_causes),
+        MMIO_TEST(test_interrupt),
+        MMIO_TEST(test_ecall),
+        MMIO_TEST(test_own_trap),
+    };
+    return cmocka_run_group_tests_name("mmio", tests, NULL, NULL);
+}
