@@ -81,8 +81,8 @@ struct hart_features {
     bool menvcfg, senvcfg, mcountinhibit, mseccfg, smepmp, smstateen;
     bool zkr;               /* the seed CSR answers */
     bool extra[EXTRA_CSRS]; /* must be switched */
-    bool pmp_locked; /* an earlier stage left locked entries: the hart can't be trusted to confine anyone */
-    unsigned vlenb;  /* bytes of a vector register; 0 without V */
+    bool pmp_locked;        /* an earlier stage left locked entries: the hart can't be trusted to confine anyone */
+    unsigned vlenb;         /* bytes of a vector register; 0 without V */
 };
 
 /* First member of struct hart: what trap.S needs of it. */

@@ -24,8 +24,11 @@ struct machine_parts {
     struct plic plic;
     struct uart16550 uart;
     struct goldfish_rtc rtc;
+    struct timer alarm; /* rtc's */
     struct syscon syscon;
 };
+
+#define NANOSECONDS 1000000000ull
 
 static uint64_t (*clock_ns)(void);
 
@@ -37,6 +40,31 @@ void machine_parts_set_clock(uint64_t (*now_ns)(void))
 static uint64_t now_ns(void)
 {
     return clock_ns == NULL ? 0 : clock_ns();
+}
+
+static void ring_alarm(struct timer *timer)
+{
+    struct machine_parts *parts = CONTAINER_OF(timer, struct machine_parts, alarm);
+    goldfish_rtc_fire(&parts->rtc);
+}
+
+/* In ticks from now; far alarms are cut to a year, when the clock looks again. */
+static uint64_t ticks_until(uint64_t when_ns)
+{
+    uint64_t now = now_ns();
+    uint64_t wait = MIN(when_ns > now ? when_ns - now : 0, 365 * 86400 * NANOSECONDS);
+    return wait / NANOSECONDS * clock_hz + wait % NANOSECONDS * clock_hz / NANOSECONDS + 1;
+}
+
+/* The clock's alarm is a deadline on the hart that set it; any hart may take it back. */
+static void arm_alarm(struct goldfish_rtc *rtc, uint64_t when_ns)
+{
+    struct machine_parts *parts = CONTAINER_OF(rtc, struct machine_parts, rtc);
+    timer_cancel(&parts->alarm);
+    if (when_ns != GOLDFISH_RTC_NEVER) {
+        parts->alarm.fire = ring_alarm;
+        timer_arm(&hart_this()->timers, &parts->alarm, clock_now() + ticks_until(when_ns));
+    }
 }
 
 static void on_plic(void *arg, uint32_t vcpu, bool level)
@@ -79,6 +107,7 @@ static void make(struct capsule *capsule, struct machine_parts *parts)
                    (struct irq_line){plic_line_set, &parts->plic, IRQ_UART});
     goldfish_rtc_init(&parts->rtc, (gpa_t){base + PART_RTC}, (struct irq_line){plic_line_set, &parts->plic, IRQ_RTC},
                       now_ns);
+    parts->rtc.arm = arm_alarm;
     syscon_init(&parts->syscon, (gpa_t){base + PART_SYSCON}, on_syscon, capsule);
     capsule->console.notify = on_console;
     capsule->console.receiver = capsule;
@@ -106,6 +135,7 @@ enum dx_error machine_parts_create(struct capsule *capsule, struct refusal *refu
 void machine_parts_destroy(struct capsule *capsule)
 {
     if (capsule->parts != NULL) {
+        timer_cancel(&capsule->parts->alarm);
         memory_free(capsule->parts, sizeof(*capsule->parts));
         capsule->parts = NULL;
     }

@@ -8,8 +8,8 @@
 struct emulated_csr {
     uint16_t number;
     uint8_t enable; /* the bit of scounteren that opens it to user mode */
-    bool only_32;  /* exists on RV32 alone */
-    uint8_t shift; /* of the 64-bit clock */
+    bool only_32;   /* exists on RV32 alone */
+    uint8_t shift;  /* of the 64-bit clock */
 };
 
 static const struct emulated_csr emulated_csrs[] = {

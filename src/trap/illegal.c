@@ -45,6 +45,14 @@ static enum outcome on_csr(struct trap *trap, const struct instruction *insn)
     return OUTCOME_SKIP;
 }
 
+/* Whether this really is what stands at pc: some emulators report a stale value for some illegal instructions. */
+static bool is_at_pc(const struct trap *trap, uint32_t bits)
+{
+    struct trap fetch = *trap;
+    uint32_t found = 0;
+    return guest_instruction(&fetch, &found) && found == bits;
+}
+
 enum outcome trap_illegal(struct trap *trap)
 {
     uint32_t bits = (uint32_t)trap->value;
@@ -57,10 +65,10 @@ enum outcome trap_illegal(struct trap *trap)
         trap->value = bits;
     }
     struct instruction insn = decode(bits, (unsigned)XLEN);
-    if (insn.kind == INSN_WFI) {
+    if (insn.kind == INSN_WFI && is_at_pc(trap, bits)) {
         return on_wfi(trap);
     }
-    if (insn.kind == INSN_WRS_NTO) {
+    if (insn.kind == INSN_WRS_NTO && is_at_pc(trap, bits)) {
         return on_wrs();
     }
     if (insn.kind == INSN_CSR) {

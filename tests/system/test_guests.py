@@ -64,7 +64,6 @@ def test_guest_elsewhere(boot, product):
     assert machine.wait() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="nothing arms the RTC's alarm yet")
 def test_alarm(boot, product):
     machine = boot(manifest(guest(product, "devices", "tests=alarm")), smp=1, mem="512M")
     passes(machine)

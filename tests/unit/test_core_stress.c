@@ -158,8 +158,8 @@ static struct arch_context *fence_all(struct vcpu *vcpu)
 static struct arch_context *wfi(struct arch_context *context, bool never)
 {
     uint64_t deadline = never ? UINT64_MAX : now_us() + test_below(&seed, 300);
-    struct arch_context *after = sbi(context, SBI_EXT_TIME, SBI_TIME_SET_TIMER, (unsigned long)deadline,
-                                     (unsigned long)(deadline >> 32));
+    struct arch_context *after =
+        sbi(context, SBI_EXT_TIME, SBI_TIME_SET_TIMER, (unsigned long)deadline, (unsigned long)(deadline >> 32));
     if (after != context) {
         return after;
     }
@@ -175,8 +175,8 @@ static struct arch_context *sleep_until_timer(struct arch_context *context)
 static struct arch_context *suspend(struct arch_context *context)
 {
     uint64_t deadline = now_us() + test_below(&seed, 300);
-    struct arch_context *after = sbi(context, SBI_EXT_TIME, SBI_TIME_SET_TIMER, (unsigned long)deadline,
-                                     (unsigned long)(deadline >> 32));
+    struct arch_context *after =
+        sbi(context, SBI_EXT_TIME, SBI_TIME_SET_TIMER, (unsigned long)deadline, (unsigned long)(deadline >> 32));
     if (after != context) {
         return after;
     }

@@ -6,7 +6,7 @@
 #include "trap_world.h"
 
 /* Encodings: rd or rs2 = a1 (x11), base a0 (x10), offset as given (0 … 31). */
-#define LOAD(funct3, offset) ((uint32_t)((offset) << 20 | 10 << 15 | (funct3) << 12 | 11 << 7 | 0x03))
+#define LOAD(funct3, offset)  ((uint32_t)((offset) << 20 | 10 << 15 | (funct3) << 12 | 11 << 7 | 0x03))
 #define STORE(funct3, offset) ((uint32_t)(11 << 20 | 10 << 15 | (funct3) << 12 | (offset) << 7 | 0x23))
 enum { LB, LH, LW, LD, LBU, LHU, LWU, C_LW = 0x410c /* c.lw a1, 0(a0) */, C_SW = 0xc10c };
 
@@ -156,6 +156,7 @@ static void test_misaligned_device_access(void **state)
     trap(CAUSE_STORE_ACCESS, 0);
     assert_reflected(CAUSE_STORE_MISALIGNED, DEVICE + 2);
     *a0 = DEVICE + DEVICE_SIZE - 2; /* half in, half out */
+    code(STORE(2, 0));
     trap(CAUSE_STORE_ACCESS, 0);
     assert_reflected(CAUSE_STORE_MISALIGNED, DEVICE + DEVICE_SIZE - 2);
     assert_int_equal(box.reads + box.writes, 0);
@@ -172,8 +173,7 @@ static void test_other_instructions(void **state)
         0x00b52027, /* fsw fa1, 0(a0) */
         0x0045200f, /* cbo.zero (a0) */
         0x00000013, /* nop: something else by now */
-        0xffffffff,
-        0x0000,
+        0xffffffff, 0x0000,
     };
     for (size_t n = 0; n < ARRAY_LENGTH(others); n++) {
         code(others[n]);
@@ -329,8 +329,8 @@ static void test_reflected_causes(void **state)
 static void test_unknown_causes(void **state)
 {
     (void)state;
-    static const unsigned long causes[] = {CAUSE_ECALL_VS, CAUSE_ECALL_M,    14, 16, 18, 19, 20, 23, CAUSE_EXCEPTIONS,
-                                           63,             ~0ul >> 1 /* top bit off */};
+    static const unsigned long causes[] = {CAUSE_ECALL_VS, CAUSE_ECALL_M, 14, 16, 18, 19, 20, 23, CAUSE_EXCEPTIONS, 63,
+                                           ~0ul >> 1 /* top bit off */};
     jmp_buf here;
     for (size_t n = 0; n < ARRAY_LENGTH(causes); n++) {
         if (capsule_state(guest->capsule) != CAPSULE_RUNNING) {

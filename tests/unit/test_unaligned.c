@@ -98,8 +98,8 @@ static void test_floating_point(void **state)
 static void test_edges_of_ram(void **state)
 {
     (void)state;
-    static const unsigned long starts[] = {RAM_BASE - 1, RAM_BASE + RAM_SIZE - 1, RAM_BASE + RAM_SIZE + 1, DEVICE + 17, 1,
-                                           -3ul};
+    static const unsigned long starts[] = {
+        RAM_BASE - 1, RAM_BASE + RAM_SIZE - 1, RAM_BASE + RAM_SIZE + 1, DEVICE + 17, 1, -3ul};
     static const unsigned long faults[] = {RAM_BASE - 1, RAM_BASE + RAM_SIZE, RAM_BASE + RAM_SIZE + 1, DEVICE + 17, 1,
                                            -3ul};
     memset(core.ram[1], 0x5a, 64);
@@ -174,9 +174,9 @@ static void test_not_emulated(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNALIGNED_TEST(test_load_and_store),    UNALIGNED_TEST(test_no_address), UNALIGNED_TEST(test_floating_point),
-        UNALIGNED_TEST(test_edges_of_ram),      UNALIGNED_TEST(test_across_pages),
-        UNALIGNED_TEST(test_changed_meanwhile), UNALIGNED_TEST(test_not_emulated),
+        UNALIGNED_TEST(test_load_and_store), UNALIGNED_TEST(test_no_address),   UNALIGNED_TEST(test_floating_point),
+        UNALIGNED_TEST(test_edges_of_ram),   UNALIGNED_TEST(test_across_pages), UNALIGNED_TEST(test_changed_meanwhile),
+        UNALIGNED_TEST(test_not_emulated),
     };
     return cmocka_run_group_tests_name("unaligned", tests, NULL, NULL);
 }

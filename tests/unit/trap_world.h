@@ -84,8 +84,8 @@ static inline void assert_went_on(unsigned length)
     assert_int_equal(guest->context.pc, CODE + length);
 }
 
-/* One page of the guest's, virtual to guest-physical, by tables in its RAM: Sv39, or Sv32 at 32 bits. Three levels (two)
- * of tables from RAM_BASE + TABLES on. rights: V is added. */
+/* One page of the guest's, virtual to guest-physical, by tables in its RAM: Sv39, or Sv32 at 32 bits. Three levels
+ * (two) of tables from RAM_BASE + TABLES on. rights: V is added. */
 enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_A = 64, PTE_D = 128 };
 
 static inline void put_entry(uint64_t address, uint64_t value)

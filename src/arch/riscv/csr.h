@@ -8,10 +8,10 @@
 #include "arch/arch.h"
 
 /* CSRs that are newer than the assembler */
-#define CSR_SEED 0x015
-#define CSR_JVT 0x017
-#define CSR_SRMCFG 0x181
-#define CSR_SCONTEXT 0x5a8
+#define CSR_SEED          0x015
+#define CSR_JVT           0x017
+#define CSR_SRMCFG        0x181
+#define CSR_SCONTEXT      0x5a8
 #define CSR_SENVCFG       0x10a
 #define CSR_STIMECMP      0x14d
 #define CSR_STIMECMPH     0x15d

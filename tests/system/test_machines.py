@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Machines at the edges: harts, extensions, memory sizes, other boards; and those that can't be used, which say why."""
+import os
+import re
+
+import pytest
+
+from edges import ALERT, alerts, halted, hello, said_hello
+from harness import Raw, capsule, manifest
+
+QEMUS = ["7.2", "10"]
+
+
+def ready(machine):
+    return sorted(map(int, re.findall(r"CPU (\d+): Physical CPU core ready", machine.console)))
+
+
+def runs(boot, text, **setup):
+    machine = boot(text, **setup)
+    said_hello(machine)
+    assert machine.wait() == 0
+    assert alerts(machine) == []
+    return machine
+
+
+@pytest.mark.parametrize("qemu", QEMUS)
+@pytest.mark.parametrize("smp", [1, 2, 3, 8])
+def test_harts(boot, product, smp, qemu):
+    machine = runs(boot, manifest(hello(product)), smp=smp, qemu=qemu)
+    assert ready(machine) == list(range(smp))
+
+
+def test_many_harts(boot, product):
+    machine = runs(boot, manifest(hello(product)), smp=32, qemu="10")
+    assert ready(machine) == list(range(32))
+
+
+@pytest.mark.parametrize("model, cpu, qemu", [
+    ("rv64", "h=off,sstc=off", "7.2"), ("rv64", "h=off,sstc=off", "10"), ("rv64", "h=off,v=true", "7.2"),
+    ("rv64", "h=off,v=true,vlen=256", "10"), ("rv64", "h=off,svadu=on", "10"), ("max", "h=off", "10"),
+    ("rva22s64", "", "10"), ("rv64", "h=off,smepmp=on", "10"), ("rv64", "h=off,smstateen=on", "10"),
+    ("rv64", "h=off,f=off,d=off,v=false", "10"), ("rv64", "h=off,zkr=on", "10"), ("rv64", "h=off,zicbom=off,zicboz=off", "10"),
+    ("sifive-u54", "", "7.2"), ("sifive-u54", "", "10"), ("thead-c906", "", "10"), ("rv64", "h=off,sv48=off,sv57=off", "10"),
+], ids=lambda value: re.sub(r"\W+", "_", value) or "plain")
+def test_extensions(boot, product, model, cpu, qemu):
+    """Whatever the harts have or lack beyond what is needed: a guest runs."""
+    runs(boot, manifest(hello(product, vcpus=2)), smp=2, model=model, cpu=cpu, qemu=qemu)
+
+
+@pytest.mark.parametrize("cpu", ["h=off,v=true", "h=off,sstc=off"])
+@pytest.mark.parametrize("qemu", QEMUS)
+def test_linux_extensions(boot, cpu, qemu):
+    machine = boot(manifest(capsule(vcpus=2, bootargs="diosix.poweroff")), cpu=cpu, qemu=qemu, smp=2)
+    machine.expect("diosix-guest: up", timeout=120)
+    assert machine.wait() == 0
+
+
+@pytest.mark.parametrize("model, cpu", [("max", "h=off"), ("rv64", "h=off,svadu=on"), ("rva22s64", "")],
+                         ids=["max", "svadu", "rva22"])
+def test_linux_on_qemu10(boot, model, cpu):
+    """Harts with everything that QEMU 10 has; updating accessed and dirty bits in hardware stays the guest's own affair."""
+    machine = boot(manifest(capsule(vcpus=2, bootargs="diosix.poweroff")), model=model, cpu=cpu, qemu="10", smp=2)
+    machine.expect("diosix-guest: up", timeout=120)
+    assert machine.wait() == 0
+
+
+@pytest.mark.parametrize("qemu", QEMUS)
+def test_aclint(boot, product, qemu):
+    machine = runs(boot, manifest(hello(product, vcpus=4)), machine="virt,aclint=on", qemu=qemu)
+    assert ready(machine) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("machine", ["virt", "virt,aclint=on"])
+@pytest.mark.parametrize("qemu", QEMUS)
+def test_two_sockets(boot, product, qemu, machine):
+    """A CLINT and a PLIC for each socket, memory in two nodes of the tree."""
+    nodes = [word for n in range(2) for word in (
+        "-object", f"memory-backend-ram,id=ram{n},size=512M", "-numa", f"node,nodeid={n},memdev=ram{n},cpus={2 * n}-{2 * n + 1}")]
+    booted = runs(boot, manifest(hello(product, memory="768M", vcpus=4)), machine=machine, qemu=qemu, extra=nodes)
+    assert ready(booted) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("qemu", QEMUS)
+def test_linux_on_two_sockets(boot, qemu):
+    nodes = [word for n in range(2) for word in (
+        "-object", f"memory-backend-ram,id=ram{n},size=512M", "-numa", f"node,nodeid={n},memdev=ram{n},cpus={2 * n}-{2 * n + 1}")]
+    machine = boot(manifest(capsule(vcpus=4, bootargs="diosix.poweroff")), qemu=qemu, extra=nodes)
+    machine.expect(r"diosix-guest: nproc 4\r", timeout=120)
+    assert machine.wait() == 0
+
+
+def test_interrupt_controller_absent(boot, product):
+    """aia=aplic-imsic: there's no PLIC, the console is polled."""
+    runs(boot, manifest(hello(product)), machine="virt,aia=aplic-imsic", qemu="10")
+
+
+@pytest.mark.parametrize("qemu", QEMUS)
+def test_sifive_u(boot, product, qemu):
+    """Another board: its first hart has no S-mode, its console is SiFive's, and nothing in its tree switches it off."""
+    machine = boot(manifest(hello(product, vcpus=8)), machine="sifive_u", smp=5, qemu=qemu)
+    said_hello(machine)
+    machine.expect("cannot be switched off by software")
+    machine.expect(rf"{ALERT}Halted\.\r")
+    assert ready(machine) == [1, 2, 3, 4]
+
+
+# --- harts that can't be used -------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "h": ("rv64", "", "has the H extension", "turn H off: -cpu rv64,h=off in QEMU"),
+    "no-pmp": ("rv64", "h=off,pmp=false", "has no PMP entries", "use a hart with enough PMP entries"),
+}
+
+
+@pytest.mark.parametrize("qemu", QEMUS)
+@pytest.mark.parametrize("name", REFUSED)
+def test_harts_refused(boot, product, name, qemu):
+    """Each hart says what is wrong and what helps, then the machine stops."""
+    model, cpu, cause, cure = REFUSED[name]
+    machine = boot(manifest(hello(product)), model=model, cpu=cpu, smp=2, qemu=qemu)
+    halted(machine, "No hart of this machine can confine a capsule")
+    lines = [line for line in alerts(machine) if "is not used" in line]
+    assert len(lines) == 2 and all(cause in line and cure in line for line in lines)
+    assert "hello" not in machine.console
+
+
+def test_no_mmu(boot, product):
+    machine = boot(manifest(hello(product)), cpu="h=off,mmu=false")
+    assert "names no usable hart" in halted(machine, "Host device tree at 0x[0-9a-f]+ refused")
+
+
+def test_no_supervisor_mode(boot, product):
+    """No hart has S-mode: none can boot, and there is nobody who could say so. It must not run anything either."""
+    machine = boot(manifest(hello(product)), model="sifive-e51", cpu="", smp=1)
+    machine.expect(ALERT)
+
+
+# --- memory -------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("mem, qemu", [("128M", "7.2"), ("256M", "7.2"), ("512M", "10"), ("2G", "7.2"), ("3G", "10"),
+                                       ("4G", "7.2"), ("8G", "7.2"), ("8G", "10"), ("40G", "10")])
+def test_memory(boot, product, mem, qemu):
+    """From little to more than fits below 4 GiB; a capsule gets the most of it that is a power of two less than all."""
+    megabytes = {"M": 1, "G": 1024}[mem[-1]] * int(mem[:-1])
+    most = megabytes // 2 if megabytes < 1024 else 768
+    machine = runs(boot, manifest(hello(product, memory=f"{most}M")), mem=mem, qemu=qemu)
+    available = int(re.search(r"Available physical RAM: (\d+) MiB", machine.console)[1])
+    assert megabytes - 4 <= available < megabytes
+
+
+def test_memory_above_4g(boot, product):
+    """The tree lies above 4 GiB, and so does the capsule."""
+    machine = boot(manifest(hello(product, memory="1G", memory_base=Raw("/bits/ 64 <0x200000000>"))), mem="8G", qemu="10")
+    at, tree = said_hello(machine)
+    assert at == 0x200000000 and at < tree < at + (1 << 30)
+    assert machine.wait() == 0
+    assert int(re.search(r"device tree at 0x([0-9a-f]+)", machine.console)[1], 16) > 1 << 32
+
+
+@pytest.mark.parametrize("mem", ["1M", "2M", "16M", "64M", "127M"])
+def test_memory_too_small(boot, product, mem):
+    """QEMU itself refuses some of these sizes; what it starts either runs or says what is missing."""
+    machine = boot(manifest(hello(product, memory="1M")), mem=mem, smp=2)
+    machine.expect([r"hello: at", ALERT, "qemu-system-riscv64: "], timeout=20)
+
+
+def test_capsule_of_everything(boot, product):
+    """A capsule that wants all that is free gets it or a line with what is free."""
+    machine = boot(manifest(hello(product, "all", memory="1023M"), hello(product, "rest", memory="1M")))
+    said_hello(machine)
+    assert machine.wait() == 0
+
+
+@pytest.mark.exhaustive
+def test_manifest_that_cannot_move(boot, product, tmp_path):
+    """500 MB of manifest in 1 GiB: there is no second place for it, so it stays where it is, and capsules go elsewhere."""
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(os.urandom(500_000_000))
+    text = manifest(hello(product, "small"), capsule("large", kernel=product("rv64/guest/hello.bin"), initrd=initrd,
+                                                     memory="512M", console=None))
+    machine = boot(text, mem="1G", qemu="7.2")
+    said_hello(machine, timeout=120)
+    assert machine.wait() == 0
+    assert any("large" in line for line in alerts(machine))

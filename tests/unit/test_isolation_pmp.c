@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The PMP backend: what harts are refused, what a hart's registers hold for each capsule, and a self-test that must
+ * notice a PMP that doesn't work.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_arch.h"
+#include "isolation/isolation.h"
+#include "isolation/pmp_plan.h"
+#include "support.h"
+
+enum { HARTS = 2 };
+
+static const struct range image = {0x9ff80000, 0x80000};
+static const struct range guards[HARTS] = {{0x9fe00000, PAGE_SIZE}, {0x9fd00000, PAGE_SIZE}};
+static const struct range rams[2] = {{0x80000000, 0x8000000}, {0x88000000, 0x6001000}}; /* NAPOT, and not */
+static struct hart machine_harts[HARTS];
+static struct capsule guests[2];
+static struct refusal refusal;
+
+/* What hardware would say, by the registers as they stand. */
+static bool by_registers(hpa_t address)
+{
+    return pmp_rights(&fake_arch.pmp, address.at, 1) == PMP_RWX;
+}
+
+static void prepare_hart(unsigned n)
+{
+    fake_arch.hart = &machine_harts[n].arch;
+    assert_int_equal(pmp_hart_prepare(&machine_harts[n], guards[n], image, &refusal), DX_OK);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fake_arch_reset();
+    fake_arch.supervisor_can_load_at = by_registers;
+    memset(machine_harts, 0, sizeof(machine_harts));
+    memset(guests, 0, sizeof(guests));
+    hart_count = HARTS;
+    for (unsigned n = 0; n < HARTS; n++) {
+        struct hart *hart = &machine_harts[n];
+        hart->arch.id = n + 4;
+        hart->arch.stack_top = (unsigned long)guards[n].base + 5 * PAGE_SIZE;
+        hart->features.pmp = (struct pmp_features){.entries = 16, .granule_log = 2};
+        atomic_store(&hart->online, true);
+        harts[n] = hart;
+    }
+    for (unsigned n = HARTS; n-- > 0;) {
+        prepare_hart(n);
+    }
+    for (unsigned n = 0; n < 2; n++) {
+        guests[n].ram = rams[n];
+        guests[n].ram_host.at = rams[n].base;
+        assert_int_equal(pmp_capsule_prepare(&guests[n], &refusal), DX_OK);
+    }
+    return 0;
+}
+
+/* --- harts --- */
+
+static void test_hart_closes_everything(void **state)
+{
+    (void)state;
+    assert_true((fake_arch.pmp.config[0] & PMP_LOCKED) != 0); /* M-mode must fault on its guard too */
+    static const uint64_t places[] = {0, 0x80000000, 0x88000000, 0x9fe00000, 0x9ff80000, 0x9fffffff, 0x10000000};
+    for (size_t n = 0; n < ARRAY_LENGTH(places); n++) {
+        assert_int_equal(pmp_rights(&fake_arch.pmp, places[n], 1), 0);
+    }
+}
+
+static void test_harts_that_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        struct hart_features features;
+        enum dx_error error;
+    } cases[] = {
+        {{.hypervisor = true, .pmp = {.entries = 16, .granule_log = 2}}, DX_HAS_H},
+        {{.pmp_locked = true, .pmp = {.entries = 16, .granule_log = 2}}, DX_NO_PMP},
+        {{.pmp = {.entries = 0, .granule_log = 2}}, DX_NO_PMP},
+        {{.pmp = {.entries = 1, .granule_log = 2}}, DX_NO_PMP},
+        {{.pmp = {.entries = 16, .granule_log = 13}}, DX_UNALIGNED}, /* a guard page can't be expressed */
+    };
+    for (size_t n = 0; n < ARRAY_LENGTH(cases); n++) {
+        struct hart hart = {.features = cases[n].features, .arch.id = 9};
+        unsigned loads = fake_arch.pmp_loads;
+        assert_int_equal(pmp_hart_prepare(&hart, guards[0], image, &refusal), cases[n].error);
+        assert_int_equal(fake_arch.pmp_loads, loads);
+        assert_true(refusal.text[0] != '\0');
+    }
+}
+
+/* --- capsules --- */
+
+static void check_edges(const struct range *open, const struct range *closed)
+{
+    assert_int_equal(pmp_rights(&fake_arch.pmp, open->base, open->size), PMP_RWX);
+    assert_int_equal(pmp_rights(&fake_arch.pmp, open->base - 1, 1), 0);
+    assert_int_equal(pmp_rights(&fake_arch.pmp, open->base + open->size, 1), 0);
+    assert_int_equal(pmp_rights(&fake_arch.pmp, closed->base, 1), 0);
+    assert_int_equal(pmp_rights(&fake_arch.pmp, range_last(*closed), 1), 0);
+    assert_int_equal(pmp_rights(&fake_arch.pmp, image.base, 1), 0);
+    assert_int_equal(pmp_rights(&fake_arch.pmp, range_last(image), 1), 0);
+}
+
+static void test_enter(void **state)
+{
+    (void)state;
+    for (unsigned hart = 0; hart < HARTS; hart++) {
+        for (unsigned n = 0; n < 4; n++) {
+            const struct capsule *guest = &guests[n % 2];
+            guest->isolation->enter(&machine_harts[hart], guest);
+            check_edges(&rams[n % 2], &rams[(n + 1) % 2]);
+            /* each hart keeps its own guard */
+            assert_int_equal(pmp_rights(&fake_arch.pmp, guards[hart].base, 1), 0);
+            assert_int_equal(fake_arch.pmp.address[0], machine_harts[hart].guard_address);
+            assert_memory_equal(&machine_harts[hart].loaded_image, &fake_arch.pmp, sizeof(fake_arch.pmp));
+        }
+    }
+    assert_int_not_equal(machine_harts[0].guard_address, machine_harts[1].guard_address);
+}
+
+static void test_capsules_that_are_refused(void **state)
+{
+    (void)state;
+    struct capsule guest = {.ram = {0x80000001, 0x1000}};
+    assert_int_equal(pmp_capsule_prepare(&guest, &refusal), DX_UNALIGNED);
+    assert_null(guest.isolation);
+    guest.ram = (struct range){0x80001000, 0x5000};
+    machine_harts[1].features.pmp.entries = 3; /* one of the harts can't: it isn't NAPOT */
+    assert_int_equal(pmp_capsule_prepare(&guest, &refusal), DX_NO_PMP);
+    machine_harts[1].features.pmp = (struct pmp_features){.entries = 16, .granule_log = 2, .napot_only = true};
+    assert_int_equal(pmp_capsule_prepare(&guest, &refusal), DX_NO_PMP);
+    assert_null(guest.isolation);
+    atomic_store(&machine_harts[1].online, false); /* but if that one isn't used … */
+    assert_int_equal(pmp_capsule_prepare(&guest, &refusal), DX_OK);
+    assert_string_equal(guest.isolation->name, "pmp");
+}
+
+/* --- the debug build's check before each return to a guest --- */
+
+static void test_verify(void **state)
+{
+    (void)state;
+    const struct capsule *guest = &guests[1];
+    fake_arch.hart = &machine_harts[0].arch;
+    guest->isolation->enter(&machine_harts[0], guest);
+    fake_arch.pmp.count = 16; /* the registers, as they are read back */
+    guest->isolation->verify(&machine_harts[0], guest);
+    const struct pmp_image good = fake_arch.pmp;
+    for (unsigned n = 0; n < 16; n++) {
+        fake_arch.pmp.config[n] ^= PMP_W;
+        assert_true(PANICS(guest->isolation->verify(&machine_harts[0], guest)));
+        fake_arch.pmp = good;
+        fake_arch.pmp.address[n] ^= 1ul << 10;
+        assert_true(PANICS(guest->isolation->verify(&machine_harts[0], guest)));
+        fake_arch.pmp = good;
+    }
+    assert_true(PANICS(guest->isolation->verify(&machine_harts[0], &guests[0])));
+    assert_true(PANICS(guest->isolation->verify(&machine_harts[1], guest))); /* another hart's guard */
+}
+
+/* --- the self-test --- */
+
+static enum dx_error self_test(void)
+{
+    return pmp_self_test(&machine_harts[0], &guests[0], (hpa_t){rams[1].base}, &refusal);
+}
+
+static void test_self_test_passes(void **state)
+{
+    (void)state;
+    machine_harts[0].protected_for = &guests[1];
+    assert_int_equal(self_test(), DX_OK);
+    assert_null(machine_harts[0].protected_for); /* the next vCPU loads what it needs */
+    assert_int_equal(pmp_self_test(&machine_harts[1], &guests[1], (hpa_t){rams[0].base}, &refusal), DX_OK);
+}
+
+static bool everything(hpa_t address)
+{
+    (void)address;
+    return true;
+}
+
+static bool nothing(hpa_t address)
+{
+    (void)address;
+    return false;
+}
+
+/* A PMP that works but for one byte. */
+static uint64_t wrong_byte;
+
+static bool all_but_one(hpa_t address)
+{
+    return by_registers(address) != (address.at == wrong_byte);
+}
+
+static void test_self_test_fails(void **state)
+{
+    (void)state;
+    fake_arch.supervisor_can_load_at = everything;
+    assert_int_equal(self_test(), DX_NO_PMP);
+    fake_arch.supervisor_can_load_at = nothing;
+    assert_int_equal(self_test(), DX_NO_PMP);
+    fake_arch.supervisor_can_load_at = all_but_one;
+    const uint64_t bytes[] = {
+        image.base,       range_last(image),       machine_harts[0].arch.stack_top - 1, rams[1].base,
+        rams[0].base,     range_last(rams[0]),     rams[0].base - 1,                    range_last(rams[0]) + 1,
+    };
+    for (size_t n = 0; n < ARRAY_LENGTH(bytes); n++) {
+        wrong_byte = bytes[n];
+        assert_int_equal(self_test(), DX_NO_PMP);
+    }
+    wrong_byte = 1;
+    assert_int_equal(self_test(), DX_OK);
+}
+
+/* A hart whose registers don't take what is written. */
+static void test_self_test_reads_the_hart(void **state)
+{
+    (void)state;
+    guests[0].pmp.config[guests[0].pmp.count - 1] = 0;
+    assert_int_equal(self_test(), DX_NO_PMP);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_hart_closes_everything, setup),
+        cmocka_unit_test_setup(test_harts_that_are_refused, setup),
+        cmocka_unit_test_setup(test_enter, setup),
+        cmocka_unit_test_setup(test_capsules_that_are_refused, setup),
+        cmocka_unit_test_setup(test_verify, setup),
+        cmocka_unit_test_setup(test_self_test_passes, setup),
+        cmocka_unit_test_setup(test_self_test_fails, setup),
+        cmocka_unit_test_setup(test_self_test_reads_the_hart, setup),
+    };
+    return cmocka_run_group_tests_name("isolation pmp", tests, NULL, NULL);
+}
