@@ -29,6 +29,7 @@ struct machine_parts {
 };
 
 #define NANOSECONDS 1000000000ull
+#define YEAR_SECONDS (365ull * 86400)
 
 static uint64_t (*clock_ns)(void);
 
@@ -52,7 +53,7 @@ static void ring_alarm(struct timer *timer)
 static uint64_t ticks_until(uint64_t when_ns)
 {
     uint64_t now = now_ns();
-    uint64_t wait = MIN(when_ns > now ? when_ns - now : 0, 365 * 86400 * NANOSECONDS);
+    uint64_t wait = MIN(when_ns > now ? when_ns - now : 0, YEAR_SECONDS * NANOSECONDS);
     return wait / NANOSECONDS * clock_hz + wait % NANOSECONDS * clock_hz / NANOSECONDS + 1;
 }
 

@@ -8,9 +8,9 @@
 
     .section .rodata
 text:     .ascii "measure: init "
-text_end:
+    .equ TEXT, . - text
 rest:     .ascii " 00000001\n"
-rest_end:
+    .equ REST, . - rest
 
     .text
     .globl _start
@@ -30,13 +30,13 @@ _start:
     addi    s2, s2, -4
     bgez    s2, 1b
     lla     a1, text
-    li      a2, text_end - text
+    li      a2, TEXT
     call    put
     mv      a1, sp
     li      a2, 8
     call    put
     lla     a1, rest
-    li      a2, rest_end - rest
+    li      a2, REST
     call    put
     li      a7, SYS_reboot
     li      a0, 0xfee1dead

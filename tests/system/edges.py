@@ -12,7 +12,8 @@ import subprocess
 from harness import capsule
 
 TRAMPOLINE = 0x80000000
-TARGET, TREE = TRAMPOLINE + 0x100, TRAMPOLINE + 0x108
+TARGET, TREE, LATE, TICKS = (TRAMPOLINE + 0x100 + 8 * n for n in range(4))
+TICKS_PER_SECOND = 10_000_000
 TREE_AS_IT_IS = 1
 TREE_PLACE = 0x90000000
 ALERT = r"\[!\] CPU \d+: "
@@ -38,11 +39,13 @@ def load(path, address):
     return ["-device", f"loader,file={path},addr={address:#x},force-raw=on"]
 
 
-def elsewhere(product, address, *, xlen=64, binary=None, tree=TREE_AS_IT_IS):
-    """Fields of harness.Setup that start the flat binary at that address, with a1 = tree."""
+def elsewhere(product, address, *, xlen=64, binary=None, tree=TREE_AS_IT_IS, late=None, seconds=0):
+    """Fields of harness.Setup that start the flat binary at that address, with a1 = tree; hart number late that many
+    seconds after the others."""
     binary = binary or product(f"rv{xlen}/diosix.bin")
     return {"kernel": product(f"rv{xlen}/guest/trampoline.elf"), "xlen": xlen,
-            "extra": load(binary, address) + store(TARGET, address) + store(TREE, tree)}
+            "extra": load(binary, address) + store(TARGET, address) + store(TREE, tree) +
+            store(LATE, 0xFFFFFFFF if late is None else late) + store(TICKS, int(seconds * TICKS_PER_SECOND))}
 
 
 def with_tree(product, path, **more):

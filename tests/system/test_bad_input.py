@@ -36,7 +36,7 @@ def boot_tree(boot, product, tmp_path):
     """boot_tree(text or bytes, manifest's text) starts the hypervisor with that host tree; the manifest, if any, is added to
     the tree as a loader would."""
 
-    def start(tree, text=None, more=(), **fields):
+    def start(tree, text=None, more=(), late=None, seconds=0, **fields):
         more = list(more)
         if text is not None:
             blob = edges.compile_tree(text, tmp_path / "manifest.dtb")
@@ -47,7 +47,7 @@ def boot_tree(boot, product, tmp_path):
             path.write_bytes(tree)
         else:
             compile_tree(tree, path)
-        setup = with_tree(product, path)
+        setup = with_tree(product, path, late=late, seconds=seconds)
         setup["extra"] += more
         return boot(None, **setup, **fields)
 
@@ -240,6 +240,36 @@ def test_memory_in_pieces(boot_tree, virt_tree, product):
     assert "too-large" in alerts(machine)[0] and len(alerts(machine)) == 1
 
 
+@pytest.mark.parametrize("kilobytes", [4, 512, 600, 700, 1024])
+def test_little_memory(boot_tree, virt_tree, product, kilobytes):
+    """So little that harts find no stack or a capsule no memory: that is said."""
+    machine = boot_tree(replaced(MEMORY_REG, f"reg = <0 0x88000000 0 {kilobytes << 10:#x}>")(virt_tree),
+                        manifest(hello(product, memory="1M")))
+    machine.expect(rf"{ALERT}[^\r]*(Not enough memory for|No capsule of the manifest could be made)")
+    assert machine.wait() == 0
+
+
+def test_late_hart(boot, product):
+    """The harts don't come at the same time: all are waited for, for a while."""
+    machine = boot(manifest(hello(product)), **elsewhere(product, 0x84000000, late=2, seconds=1.5))
+    boots(machine)
+    assert ready(machine) == [0, 1, 2, 3] and alerts(machine) == []
+
+
+def test_too_late_hart(boot_tree, virt_tree, product):
+    """One that comes when the others have long begun stays out of their way."""
+    # The page that it waits in must not become a capsule's.
+    tree = replaced(r"/dts-v1/;", "/dts-v1/; /memreserve/ 0x80000000 0x1000;")(virt_tree)
+    tree = replaced("chosen {", 'chosen { bootargs = "on-idle=halt";')(tree)
+    machine = boot_tree(tree, manifest(hello(product)), late=2, seconds=8)
+    said_hello(machine)
+    machine.expect("staying up")
+    assert ready(machine) == [0, 1, 3]
+    with pytest.raises(AssertionError):
+        machine.expect(r"\[", timeout=6)
+    assert machine.running
+
+
 def test_memory_that_is_not_there(boot_tree, virt_tree):
     """The tree says 4 GiB, the machine has 1: the hypervisor falls over, not silently."""
     machine = boot_tree(replaced(MEMORY_REG, "reg = <0 0x80000000 1 0>")(virt_tree))
@@ -429,6 +459,30 @@ def test_outside_of_capsules(boot, product):
     said_hello(machine)
     assert machine.wait() == 0
     assert [re.search("colour|teapots|networks", line)[0] for line in alerts(machine)] == ["colour", "teapots", "networks"]
+
+
+def try_damaged_manifest(boot, product, seed):
+    """A few bytes are wrong: the hypervisor may refuse some or all of it, or run it, but is not harmed itself."""
+    blob = edges.compile_text(manifest(hello(product, "one", vcpus=2), hello(product, "two", memory_base=Raw("/bits/ 64 <0x90000000>"))))
+    machine = boot(mutated(blob, seed), append="on-idle=halt")
+    # What runs may be anything: what matters is that every capsule came to something.
+    machine.expect(["staying up", "Supervisor kernel entry", rf"{ALERT}Halted", "No capsule of the manifest could be made"])
+    try:
+        machine.expect(["hypervisor panic"], timeout=0.3)
+        raise RuntimeError("the hypervisor fell over a manifest")
+    except AssertionError:
+        pass
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_manifest(boot, product, seed):
+    try_damaged_manifest(boot, product, seed)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", range(8, 300))
+def test_damaged_manifests(boot, product, seed):
+    try_damaged_manifest(boot, product, seed)
 
 
 def test_many_capsules(boot, product):

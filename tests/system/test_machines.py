@@ -38,8 +38,8 @@ def test_many_harts(boot, product):
 @pytest.mark.parametrize("model, cpu, qemu", [
     ("rv64", "h=off,sstc=off", "7.2"), ("rv64", "h=off,sstc=off", "10"), ("rv64", "h=off,v=true", "7.2"),
     ("rv64", "h=off,v=true,vlen=256", "10"), ("rv64", "h=off,svadu=on", "10"), ("max", "h=off", "10"),
-    ("rva22s64", "", "10"), ("rv64", "h=off,smepmp=on", "10"), ("rv64", "h=off,smstateen=on", "10"),
-    ("rv64", "h=off,f=off,d=off,v=false", "10"), ("rv64", "h=off,zkr=on", "10"), ("rv64", "h=off,zicbom=off,zicboz=off", "10"),
+    ("rva22s64", "pmp=true", "10"), ("rv64", "h=off,smepmp=on", "10"), ("rv64", "h=off,smstateen=on", "10"),
+    ("rv64i", "m=on,a=on,c=on,s=on,u=on,zicsr=on,zifencei=on,pmp=on,sv39=on", "10"), ("rv64", "h=off,zkr=on", "10"), ("rv64", "h=off,zicbom=off,zicboz=off", "10"),
     ("sifive-u54", "", "7.2"), ("sifive-u54", "", "10"), ("thead-c906", "", "10"), ("rv64", "h=off,sv48=off,sv57=off", "10"),
 ], ids=lambda value: re.sub(r"\W+", "_", value) or "plain")
 def test_extensions(boot, product, model, cpu, qemu):
@@ -55,7 +55,7 @@ def test_linux_extensions(boot, cpu, qemu):
     assert machine.wait() == 0
 
 
-@pytest.mark.parametrize("model, cpu", [("max", "h=off"), ("rv64", "h=off,svadu=on"), ("rva22s64", "")],
+@pytest.mark.parametrize("model, cpu", [("max", "h=off"), ("rv64", "h=off,svadu=on"), ("rva22s64", "pmp=true")],
                          ids=["max", "svadu", "rva22"])
 def test_linux_on_qemu10(boot, model, cpu):
     """Harts with everything that QEMU 10 has; updating accessed and dirty bits in hardware stays the guest's own affair."""
@@ -130,45 +130,46 @@ def test_no_mmu(boot, product):
 
 
 def test_no_supervisor_mode(boot, product):
-    """No hart has S-mode: none can boot, and there is nobody who could say so. It must not run anything either."""
-    machine = boot(manifest(hello(product)), model="sifive-e51", cpu="", smp=1)
-    machine.expect(ALERT)
+    """No hart has S-mode: after a moment one that has none speaks up."""
+    machine = boot(manifest(hello(product)), model="sifive-e51", cpu="", smp=2)
+    assert "names no usable hart" in halted(machine, "Host device tree at 0x[0-9a-f]+ refused")
 
 
 # --- memory -------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("mem, qemu", [("128M", "7.2"), ("256M", "7.2"), ("512M", "10"), ("2G", "7.2"), ("3G", "10"),
-                                       ("4G", "7.2"), ("8G", "7.2"), ("8G", "10"), ("40G", "10")])
+                                       ("4G", "7.2"), ("8G", "7.2"), ("8G", "10")])
 def test_memory(boot, product, mem, qemu):
-    """From little to more than fits below 4 GiB; a capsule gets the most of it that is a power of two less than all."""
+    """From little to more than fits below 4 GiB; all but a little is there for capsules."""
     megabytes = {"M": 1, "G": 1024}[mem[-1]] * int(mem[:-1])
-    most = megabytes // 2 if megabytes < 1024 else 768
-    machine = runs(boot, manifest(hello(product, memory=f"{most}M")), mem=mem, qemu=qemu)
+    machine = runs(boot, manifest(hello(product, memory="120M")), mem=mem, qemu=qemu)
     available = int(re.search(r"Available physical RAM: (\d+) MiB", machine.console)[1])
     assert megabytes - 4 <= available < megabytes
 
 
 def test_memory_above_4g(boot, product):
     """The tree lies above 4 GiB, and so does the capsule."""
-    machine = boot(manifest(hello(product, memory="1G", memory_base=Raw("/bits/ 64 <0x200000000>"))), mem="8G", qemu="10")
+    machine = boot(manifest(hello(product, memory="64M", memory_base=Raw("/bits/ 64 <0x200000000>"))), mem="8G", qemu="10")
     at, tree = said_hello(machine)
-    assert at == 0x200000000 and at < tree < at + (1 << 30)
+    assert at == 0x200000000 and at < tree < at + (64 << 20)
     assert machine.wait() == 0
     assert int(re.search(r"device tree at 0x([0-9a-f]+)", machine.console)[1], 16) > 1 << 32
 
 
-@pytest.mark.parametrize("mem", ["1M", "2M", "16M", "64M", "127M"])
-def test_memory_too_small(boot, product, mem):
-    """QEMU itself refuses some of these sizes; what it starts either runs or says what is missing."""
-    machine = boot(manifest(hello(product, memory="1M")), mem=mem, smp=2)
-    machine.expect([r"hello: at", ALERT, "qemu-system-riscv64: "], timeout=20)
+@pytest.mark.parametrize("mem", ["16M", "64M"])
+def test_little_memory(boot, product, mem):
+    """Less than QEMU's usual 128 MiB; with 8 MiB and less it can't place its own tree."""
+    runs(boot, manifest(hello(product, memory="8M")), mem=mem)
 
 
 def test_capsule_of_everything(boot, product):
-    """A capsule that wants all that is free gets it or a line with what is free."""
-    machine = boot(manifest(hello(product, "all", memory="1023M"), hello(product, "rest", memory="1M")))
+    """A capsule that wants all is told what is free; one that asks for nearly that gets it, in one piece."""
+    machine = boot(manifest(hello(product, "all", memory="256M"), hello(product, "most", memory="250M"),
+                            hello(product, "rest", memory="1M")), mem="256M")
+    said_hello(machine)
     said_hello(machine)
     assert machine.wait() == 0
+    assert len(alerts(machine)) == 1 and re.search(r"all: memory of 256 MiB does not fit: 25\d MiB are free", alerts(machine)[0])
 
 
 @pytest.mark.exhaustive

@@ -21,11 +21,19 @@ _start:
 
     /* A hart that says it has no S-mode can't boot; one that says nothing (misa = 0) may. */
     csrr    t0, misa
-    beqz    t0, 2f
+    beqz    t0, lottery
     li      t1, MISA_S
     and     t1, t1, t0
-    beqz    t1, follow
-2:  la      t0, boot_lottery
+    bnez    t1, lottery
+    /* It leaves that to the others; if none of them has come after a while, it must be the one to say what's wrong. */
+    la      t0, boot_lottery
+    li      t1, 1 << 26
+1:  lw      t2, 0(t0)
+    bnez    t2, follow
+    addi    t1, t1, -1
+    bnez    t1, 1b
+lottery:
+    la      t0, boot_lottery
     li      t1, 1
     amoadd.w.aqrl t2, t1, (t0)
     bnez    t2, follow
