@@ -14,7 +14,8 @@
 enum {
     STACK_SIZE = 4 * PAGE_SIZE,
     EMERGENCY_SIZE = PAGE_SIZE,
-    PATIENCE_SECONDS = 3, /* for harts that the tree names but that don't come */
+    REACTIONS_PER_SECOND = 100, /* in which a hart must see its own timer */
+    PATIENCE_SECONDS = 3,       /* for harts that the tree names but that don't come */
 };
 
 /* entry.S's followers look here for themselves: {hart id, struct hart or NULL}. */
@@ -88,6 +89,36 @@ static void extension_letters(unsigned long misa, char letters[27])
     letters[length] = '\0';
 }
 
+/* Waits for one of this hart's interrupts to be pending, or not to be; not for long. */
+static bool becomes(unsigned interrupt, bool wanted)
+{
+    uint64_t start = clock_now();
+    uint64_t patience = boot_machine.timebase_hz / REACTIONS_PER_SECOND + 2;
+    while (((arch_hart_pending() & BIT(interrupt)) != 0) != wanted) {
+        if (clock_now() - start > patience) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether the timer and the bell that the tree names for this hart are its own. With another's it would hang sooner or
+ * later, and that hart with it. */
+static bool rings_itself(struct hart *hart)
+{
+    arch_hart_interrupt_enable(BIT(IRQ_M_TIMER), true);
+    hart_ops.ring(hart);
+    bool good = becomes(IRQ_M_SOFT, true);
+    hart_ops.ring_clear(hart);
+    good = good && becomes(IRQ_M_SOFT, false);
+    hart_ops.timer_set(hart, 0);
+    good = good && becomes(IRQ_M_TIMER, true);
+    hart_ops.timer_set(hart, TIMER_NEVER);
+    good = good && becomes(IRQ_M_TIMER, false);
+    arch_hart_interrupt_enable(BIT(IRQ_M_TIMER), false);
+    return good;
+}
+
 /* On the hart itself. False, with the reason in the log, if it can't run guests. */
 static bool prepare(struct hart *hart)
 {
@@ -98,6 +129,11 @@ static bool prepare(struct hart *hart)
     const char *wrong = hart->features.supervisor ? arch_hart_prepare(&hart->features) : "misa.S";
     if (wrong != NULL) {
         log_alert("Hart %lu is not used: its %s does not take what guests need", hart->arch.id, wrong);
+        return false;
+    }
+    if (!rings_itself(hart)) {
+        log_alert("Hart %lu is not used: the timer or software interrupt that the tree names for it is not its own",
+                  hart->arch.id);
         return false;
     }
     struct range guard = {hart->arch.guard, PAGE_SIZE};

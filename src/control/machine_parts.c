@@ -28,7 +28,7 @@ struct machine_parts {
     struct syscon syscon;
 };
 
-#define NANOSECONDS 1000000000ull
+#define NANOSECONDS  1000000000ull
 #define YEAR_SECONDS (365ull * 86400)
 
 static uint64_t (*clock_ns)(void);

@@ -22,6 +22,11 @@ void hart_ring(struct hart *hart)
 
 void hart_program_timer(struct hart *hart)
 {
+    unsigned changes = atomic_load_explicit(&hart->timers.changes, memory_order_relaxed);
+    if (changes == hart->timer_changes) {
+        return; /* most traps arm nothing; a timer that another hart cancels meanwhile only wakes this one in vain */
+    }
+    hart->timer_changes = changes;
     uint64_t next = timer_heap_next(&hart->timers);
     if (next != hart->timer_programmed) {
         hart->timer_programmed = next;

@@ -24,6 +24,7 @@ struct hart {
     unsigned long guard_address;   /* pmpaddr of the page below the stack: locked, entry 0 */
     struct pmp_image loaded_image; /* what the PMP registers hold */
     struct timer slice;
+    unsigned timer_changes;    /* timers.changes when timer_programmed was computed */
     uint64_t timer_programmed; /* what the hardware timer was last set to */
     bool reschedule;           /* the slice ended, or someone asked */
 

@@ -62,6 +62,7 @@ static void heap_remove(struct timer_heap *heap, struct timer *timer)
 {
     struct timer *children = join_siblings(timer->child);
 
+    atomic_fetch_add(&heap->changes, 1);
     timer->child = NULL;
     if (timer == heap->root) {
         heap->root = children;
@@ -92,6 +93,7 @@ bool timer_arm(struct timer_heap *heap, struct timer *timer, uint64_t deadline)
     timer->deadline = deadline;
     if (deadline != TIMER_NEVER) {
         heap->root = join(heap->root, timer);
+        atomic_fetch_add(&heap->changes, 1);
         atomic_store(&timer->heap, heap);
     }
     bool earliest = heap->root == timer;

@@ -24,6 +24,7 @@ struct timer {
 struct timer_heap {
     struct spinlock lock;
     struct timer *root;
+    atomic_uint changes; /* counts every change, so that a hart can see without the lock that there was none */
 };
 
 /* Arms (or re-arms) the timer on this heap; it must not be armed on another, and nobody else may arm it meanwhile. True

@@ -2,8 +2,6 @@
  *
  * The table of SBI extensions, the way from an ecall to its function and back, and what extensions share.
  */
-#include <string.h>
-
 #include "sbi/sbi.h"
 
 /* The most frequent first. HFENCE, SUSP, PMU and whatever else isn't here are NOT_SUPPORTED. */
@@ -55,9 +53,9 @@ enum outcome sbi_handle(struct vcpu *vcpu)
         .vcpu = vcpu,
         .extension = (uint32_t)x[REG_A7],
         .function = (uint32_t)x[REG_A6],
+        .args = {x[REG_A0], x[REG_A0 + 1], x[REG_A0 + 2], x[REG_A0 + 3], x[REG_A0 + 4], x[REG_A0 + 5]},
         .outcome = OUTCOME_SKIP,
     };
-    memcpy(call.args, &x[REG_A0], sizeof(call.args));
 
     const struct sbi_extension_row *row = find_extension(call.extension);
     sbi_function *function = find_function(row, call.extension, call.function);

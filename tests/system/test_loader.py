@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 import harness
-from edges import ALERT, alerts, elsewhere, halted, hello, said_hello
-from harness import GUESTS, Raw, capsule, manifest
+from edges import alerts, elsewhere, halted, hello, said_hello
+from harness import Raw, capsule, manifest
 
 ADDRESSES = {
     "page": 0x84001000,             # aligned to 4 KiB and to nothing more

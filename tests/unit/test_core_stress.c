@@ -29,7 +29,7 @@
 #include "trap/trap.h"
 
 enum { HARTS = 4, CAPSULES = 2, VCPUS = 4, RAM_BASE = 0x40000000, RAM_SIZE = 8192, HZ = 1000000, PATIENCE = 20 };
-enum { WFI = 0x10500073, REG_WANTED = 20 /* s4: the version whose fence this vCPU waits for */ };
+enum { WFI = 0x10500073, WFI_PLACE = 0x100, REG_WANTED = 20 /* s4: the version whose fence this vCPU waits for */ };
 
 static struct capsule machines[CAPSULES];
 static struct vcpu vcpus[CAPSULES][VCPUS];
@@ -71,7 +71,7 @@ static uint64_t now_us(void)
 static void shake(void)
 {
     if (test_below(&seed, 8) == 0) {
-        const struct timespec moment = {.tv_nsec = test_below(&seed, 50000)};
+        const struct timespec moment = {.tv_nsec = (long)test_below(&seed, 50000)};
         nanosleep(&moment, NULL);
     }
 }
@@ -155,6 +155,18 @@ static struct arch_context *fence_all(struct vcpu *vcpu)
 }
 
 /* A call to set the timer, then another trap; unless the hart went on with another vCPU after the first. */
+/* Traps on a WFI, which is only believed if it stands at pc: each vCPU has its own, which a reset wipes out. */
+static struct arch_context *trap_wfi(struct arch_context *context)
+{
+    struct vcpu *vcpu = (struct vcpu *)(void *)context;
+    const uint32_t instruction = WFI;
+    gpa_t place = {RAM_BASE + WFI_PLACE + vcpu->id * sizeof(instruction)};
+    memcpy(capsule_ram(vcpu->capsule, place, sizeof(instruction)), &instruction, sizeof(instruction));
+    context->pc = (unsigned long)place.at;
+    fake_arch.trap_value = instruction;
+    return trap_handle(context, CAUSE_ILLEGAL);
+}
+
 static struct arch_context *wfi(struct arch_context *context, bool never)
 {
     uint64_t deadline = never ? UINT64_MAX : now_us() + test_below(&seed, 300);
@@ -163,8 +175,7 @@ static struct arch_context *wfi(struct arch_context *context, bool never)
     if (after != context) {
         return after;
     }
-    fake_arch.trap_value = WFI;
-    return trap_handle(context, CAUSE_ILLEGAL);
+    return trap_wfi(context);
 }
 
 static struct arch_context *sleep_until_timer(struct arch_context *context)
@@ -194,8 +205,7 @@ static struct arch_context *act(struct vcpu *vcpu)
     case 20 ... 31:
         return sbi(context, SBI_EXT_IPI, SBI_IPI_SEND, test_below(&seed, 1 << VCPUS), 0);
     case 32 ... 35:
-        fake_arch.trap_value = WFI;
-        return vcpu->id == 0 ? sleep_until_timer(context) : trap_handle(context, CAUSE_ILLEGAL);
+        return vcpu->id == 0 ? sleep_until_timer(context) : trap_wfi(context);
     case 36 ... 43:
         return sbi(context, SBI_EXT_HSM, SBI_HSM_START, test_below(&seed, VCPUS), RAM_BASE + 2 * test_below(&seed, 9));
     case 44 ... 45:
@@ -301,9 +311,9 @@ static void make(unsigned n)
     capsules = capsule;
 }
 
-static void nap(unsigned milliseconds)
+static void nap(void)
 {
-    const struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000};
+    const struct timespec time = {.tv_nsec = 100000000}; /* a tenth of a second */
     nanosleep(&time, NULL);
 }
 
@@ -321,6 +331,25 @@ static bool everyone_answers(void)
         }
     }
     return all;
+}
+
+/* Where those stand who do not. */
+static void print_stuck(void)
+{
+    for (unsigned n = 0; n < CAPSULES; n++) {
+        for (unsigned id = 0; id < VCPUS; id++) {
+            const struct vcpu *vcpu = &vcpus[n][id];
+            if (atomic_load(&vcpu->hsm) != SBI_HSM_STOPPED && !atomic_load(&drained[n][id])) {
+                printf("# capsule %u vCPU %u: run %u, hsm %u, pending 0x%x, fences %u, sie 0x%lx\n", n, id,
+                       atomic_load(&vcpu->run), atomic_load(&vcpu->hsm), atomic_load(&vcpu->pending),
+                       atomic_load(&vcpu->fences_outstanding), vcpu->context.sie);
+            }
+        }
+    }
+    for (unsigned n = 0; n < HARTS; n++) {
+        printf("# hart %u: idle %u, rung %u, current %s\n", n, atomic_load(&stress_harts[n].idle),
+               atomic_load(&rung[n]), stress_harts[n].current != NULL ? "yes" : "no");
+    }
 }
 
 static void test_stress(void **state)
@@ -348,13 +377,16 @@ static void test_stress(void **state)
         assert_int_equal(pthread_create(&threads[n], NULL, hart_main, &stress_harts[n]), 0);
     }
     for (unsigned n = 0; n < deciseconds && atomic_load(&violations) == 0; n++) {
-        nap(100);
+        nap();
     }
     atomic_store(&draining, true);
     bool all = false;
     for (unsigned n = 0; n < PATIENCE * 10 && !all; n++) {
-        nap(100);
+        nap();
         all = everyone_answers();
+    }
+    if (!all) {
+        print_stuck();
     }
     atomic_store(&over, true);
     if (all) { /* else a hart may be stuck for good */

@@ -213,8 +213,14 @@ static void test_self_test_fails(void **state)
     assert_int_equal(self_test(), DX_NO_PMP);
     fake_arch.supervisor_can_load_at = all_but_one;
     const uint64_t bytes[] = {
-        image.base,       range_last(image),       machine_harts[0].arch.stack_top - 1, rams[1].base,
-        rams[0].base,     range_last(rams[0]),     rams[0].base - 1,                    range_last(rams[0]) + 1,
+        image.base,
+        range_last(image),
+        machine_harts[0].arch.stack_top - 1,
+        rams[1].base,
+        rams[0].base,
+        range_last(rams[0]),
+        rams[0].base - 1,
+        range_last(rams[0]) + 1,
     };
     for (size_t n = 0; n < ARRAY_LENGTH(bytes); n++) {
         wrong_byte = bytes[n];

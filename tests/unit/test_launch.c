@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * From a configuration to a capsule, with real memory under it: where its RAM lies, what it has, its devices at work, its
- * first moments; and that a refusal at any step gives back everything (launch.c and machine_parts.c).
+ * From a configuration to a capsule, with real memory under it: where its RAM lies, what it has, its devices at work,
+ * its first moments; and that a refusal at any step gives back everything (launch.c and machine_parts.c).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,9 +66,10 @@ static void give_memory(uint64_t size)
 static int setup(void **state)
 {
     (void)state;
-    static const struct launch_host what = {
-        .machine = &machine, .isa = XLEN == 64 ? "rv64imafdch_sstc" : "rv32imac", .mmu_type = "riscv,sv39",
-        .features = &features};
+    static const struct launch_host what = {.machine = &machine,
+                                            .isa = XLEN == 64 ? "rv64imafdch_sstc" : "rv32imac",
+                                            .mmu_type = "riscv,sv39",
+                                            .features = &features};
     fake_arch_reset();
     hart = hart_this();
     hart->tree = &tree_hart;
@@ -158,10 +159,11 @@ static void test_create(void **state)
     char log[4096];
     char line[160];
     log_copy(log, sizeof(log));
-    snprintf(line, sizeof(line),
-             "Created capsule: ID %u (debian), physical RAM base 0x%llx, size 4 MiB, 2 vCPUs\n[-] CPU 0: Supervisor kernel "
-             "entry: 0x%llx\n",
-             (unsigned)capsule->id, (unsigned long long)capsule->ram.base, (unsigned long long)capsule->plan.entry);
+    snprintf(
+        line, sizeof(line),
+        "Created capsule: ID %u (debian), physical RAM base 0x%llx, size 4 MiB, 2 vCPUs\n[-] CPU 0: Supervisor kernel "
+        "entry: 0x%llx\n",
+        (unsigned)capsule->id, (unsigned long long)capsule->ram.base, (unsigned long long)capsule->plan.entry);
     assert_non_null(strstr(log, line));
 }
 
@@ -202,9 +204,9 @@ static void test_places(void **state)
     static const struct {
         uint64_t memory, align; /* 0: the usual one */
     } cases[] = {
-        {16 * MIB, 16 * MIB},          /* a power of two at its own multiple, if there is one: one PMP entry */
-        {64 * KIB, 64 * KIB},          /* small ones too */
-        {24 * MIB, 0},                 /* anything else where no superpage straddles its edge */
+        {8 * MIB, 8 * MIB},   /* a power of two at its own multiple, if there is one: one PMP entry */
+        {64 * KIB, 64 * KIB}, /* small ones too */
+        {24 * MIB, 0},        /* anything else where no superpage straddles its edge */
         {3 * MIB + PAGE_SIZE, 0},
         {12 * KIB, 0},
     };
@@ -319,7 +321,7 @@ static void test_first_moments(void **state)
     assert_int_equal(vcpu->context.pc, capsule->plan.entry);
     assert_memory_equal((void *)(uintptr_t)capsule->plan.entry, kernel, sizeof(kernel));
     const void *tree = (const void *)(uintptr_t)vcpu->context.x[REG_A1];
-    assert_int_equal(fdt_check_full(tree, capsule->plan.tree_room), 0);
+    assert_int_equal(fdt_check_full(tree, (size_t)capsule->plan.tree_room), 0);
     int chosen = fdt_path_offset(tree, "/chosen");
     int length = 0;
     assert_true(chosen >= 0);
@@ -468,12 +470,8 @@ static void test_windows_move(void **state)
         struct range ram;
         uint64_t moved;
     } cases[] = {
-        {{0x80000000, 0x10000000}, 0},
-        {{0x20000000, 0x10000000}, 0},
-        {{0, 0x08000000}, 0x20000000},
-        {{0x1ffff000, 0x1000}, 0x20000000},
-        {{0x10000000, 0x20000000}, 0x40000000},
-        {{0, 0x20000000}, 0x20000000},
+        {{0x80000000, 0x10000000}, 0},      {{0x20000000, 0x10000000}, 0},          {{0, 0x08000000}, 0x20000000},
+        {{0x1ffff000, 0x1000}, 0x20000000}, {{0x10000000, 0x20000000}, 0x40000000}, {{0, 0x20000000}, 0x20000000},
     };
     for (size_t n = 0; n < ARRAY_LENGTH(cases); n++) {
         struct capsule *fake = calloc(1, sizeof(*fake));

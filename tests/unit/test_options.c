@@ -143,9 +143,9 @@ static void test_long_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_defaults, setup),     cmocka_unit_test_setup(test_isolation, setup),
-        cmocka_unit_test_setup(test_loglevel, setup),     cmocka_unit_test_setup(test_on_idle, setup),
-        cmocka_unit_test_setup(test_fault, setup),        cmocka_unit_test_setup(test_several_words, setup),
+        cmocka_unit_test_setup(test_defaults, setup),      cmocka_unit_test_setup(test_isolation, setup),
+        cmocka_unit_test_setup(test_loglevel, setup),      cmocka_unit_test_setup(test_on_idle, setup),
+        cmocka_unit_test_setup(test_fault, setup),         cmocka_unit_test_setup(test_several_words, setup),
         cmocka_unit_test_setup(test_unknown_words, setup), cmocka_unit_test_setup(test_long_words, setup),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);

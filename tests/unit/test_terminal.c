@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The terminal, on a serial port that the test plays: raw and labelled output, input and its escape key, flow control in
- * both directions, and the log beside guests that write without end.
+ * The terminal, on a serial port that the test plays: raw and labelled output, input and its escape key, flow control
+ * in both directions, and the log beside guests that write without end.
  */
 #include "monitor/terminal.c" /* for a fresh state in each test */
 
@@ -306,7 +306,8 @@ static void test_back_pressure(void **state)
     assert_int_equal(wire.out_length, CONSOLE_RING_SIZE + 16);
 }
 
-/* Somebody was refused, and another hart has emptied the ring since: the UART's interrupt stays wanted until he is told. */
+/* Somebody was refused, and another hart has emptied the ring since: the UART's interrupt stays wanted until he is
+ * told. */
 static void test_refused_writer_is_told_although_all_is_out(void **state)
 {
     (void)state;
@@ -533,28 +534,17 @@ static void test_flush_labelled(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TERMINAL_TEST(test_early),
-        TERMINAL_TEST(test_no_port),
-        TERMINAL_TEST(test_polling),
-        TERMINAL_TEST(test_nobody_attached),
-        TERMINAL_TEST(test_too_many),
-        TERMINAL_TEST(test_raw_is_byte_for_byte),
-        TERMINAL_TEST(test_escape_key),
-        TERMINAL_TEST(test_log_beside_raw),
-        TERMINAL_TEST(test_back_pressure),
-        TERMINAL_TEST(test_refused_writer_is_told_although_all_is_out),
-        TERMINAL_TEST(test_paste),
-        TERMINAL_TEST(test_reset_reopens_input),
-        TERMINAL_TEST(test_labels),
-        TERMINAL_TEST(test_labelled_guest_cannot_pretend),
-        TERMINAL_TEST(test_endless_line),
-        TERMINAL_TEST(test_endless_returns),
-        TERMINAL_TEST(test_long_line_alone),
-        TERMINAL_TEST(test_log_beside_a_flood),
-        TERMINAL_TEST(test_log_flood),
-        TERMINAL_TEST(test_focus),
-        TERMINAL_TEST(test_flush_raw),
-        TERMINAL_TEST(test_flush_labelled),
+        TERMINAL_TEST(test_early),           TERMINAL_TEST(test_no_port),
+        TERMINAL_TEST(test_polling),         TERMINAL_TEST(test_nobody_attached),
+        TERMINAL_TEST(test_too_many),        TERMINAL_TEST(test_raw_is_byte_for_byte),
+        TERMINAL_TEST(test_escape_key),      TERMINAL_TEST(test_log_beside_raw),
+        TERMINAL_TEST(test_back_pressure),   TERMINAL_TEST(test_refused_writer_is_told_although_all_is_out),
+        TERMINAL_TEST(test_paste),           TERMINAL_TEST(test_reset_reopens_input),
+        TERMINAL_TEST(test_labels),          TERMINAL_TEST(test_labelled_guest_cannot_pretend),
+        TERMINAL_TEST(test_endless_line),    TERMINAL_TEST(test_endless_returns),
+        TERMINAL_TEST(test_long_line_alone), TERMINAL_TEST(test_log_beside_a_flood),
+        TERMINAL_TEST(test_log_flood),       TERMINAL_TEST(test_focus),
+        TERMINAL_TEST(test_flush_raw),       TERMINAL_TEST(test_flush_labelled),
     };
     return cmocka_run_group_tests_name("terminal", tests, NULL, NULL);
 }
