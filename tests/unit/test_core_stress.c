@@ -154,7 +154,12 @@ static struct arch_context *fence_all(struct vcpu *vcpu)
     return sbi(context, SBI_EXT_RFENCE, SBI_RFENCE_SFENCE_VMA, 0, ~0ul);
 }
 
-/* A call to set the timer, then another trap; unless the hart went on with another vCPU after the first. */
+/* Also in the middle of things: after any trap this may be a new life of the same vCPU, which begins with none. */
+static void enable_interrupts(void)
+{
+    fake_arch.virtual_enabled = BIT(IRQ_S_SOFT) | BIT(IRQ_S_TIMER) | BIT(IRQ_S_EXTERNAL);
+}
+
 /* Traps on a WFI, which is only believed if it stands at pc: each vCPU has its own, which a reset wipes out. */
 static struct arch_context *trap_wfi(struct arch_context *context)
 {
@@ -164,9 +169,11 @@ static struct arch_context *trap_wfi(struct arch_context *context)
     memcpy(capsule_ram(vcpu->capsule, place, sizeof(instruction)), &instruction, sizeof(instruction));
     context->pc = (unsigned long)place.at;
     fake_arch.trap_value = instruction;
+    enable_interrupts();
     return trap_handle(context, CAUSE_ILLEGAL);
 }
 
+/* A call to set the timer, then another trap; unless the hart went on with another vCPU after the first. */
 static struct arch_context *wfi(struct arch_context *context, bool never)
 {
     uint64_t deadline = never ? UINT64_MAX : now_us() + test_below(&seed, 300);
@@ -191,6 +198,7 @@ static struct arch_context *suspend(struct arch_context *context)
     if (after != context) {
         return after;
     }
+    enable_interrupts();
     return sbi(context, SBI_EXT_HSM, SBI_HSM_SUSPEND, (unsigned long)test_below(&seed, 2) << 31, RAM_BASE + 0x20);
 }
 
@@ -249,7 +257,7 @@ static void instructions(struct vcpu *vcpu, unsigned n)
         }
         shake();
     }
-    fake_arch.virtual_enabled = BIT(IRQ_S_SOFT) | BIT(IRQ_S_TIMER) | BIT(IRQ_S_EXTERNAL);
+    enable_interrupts();
     fake_arch.virtual_pending &= ~BIT(IRQ_S_SOFT);
     atomic_fetch_add(&steps[n][vcpu->id], 1);
     atomic_store(&in_guest[n][vcpu->id], 0);
@@ -317,9 +325,13 @@ static void nap(void)
     nanosleep(&time, NULL);
 }
 
-/* Every vCPU that is started answers an interrupt in the end. */
+/* Every vCPU that is started answers an interrupt in the end. It comes from a hart that has a guest of its own to run,
+ * and so leaves the one that it wakes to others. */
 static bool everyone_answers(void)
 {
+    static struct vcpu own;
+    static struct hart busy = {.index = HARTS, .current = &own};
+    fake_arch.hart = &busy.arch;
     bool all = true;
     for (unsigned n = 0; n < CAPSULES; n++) {
         for (unsigned id = 0; id < VCPUS; id++) {
