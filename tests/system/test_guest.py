@@ -38,9 +38,10 @@ def test_console_output(boot):
     assert machine.wait() == 0
 
 
-def test_console_input(boot):
-    """What is pasted into a guest's terminal arrives as it was: 8 KiB at once, in lines."""
-    lines = console_lines()[:128]
+@pytest.mark.parametrize("count", [128, 1024])
+def test_console_input(boot, count):
+    """What is pasted into a guest's terminal arrives as it was: 8 and 64 KiB at once, in lines."""
+    lines = console_lines()[:count]
     digest = hashlib.md5("".join(line + "\n" for line in lines).encode()).hexdigest()
     machine = boot(manifest(capsule(vcpus=2)))
     machine.prompt()
@@ -49,6 +50,19 @@ def test_console_input(boot):
     machine.send("".join(line + "\r" for line in lines) + "\x04")
     machine.expect(r"([0-9a-f]{32})  -\r", timeout=60)
     assert machine.match[1] == digest
+    machine.sendline("poweroff")
+    assert machine.wait() == 0
+
+
+def test_panic(boot):
+    """A kernel that panics, told to reboot then, is reported as a reset and comes up again."""
+    machine = boot(manifest(capsule(vcpus=2, bootargs="panic=-1")), smp=2)
+    machine.prompt()
+    machine.sendline("echo c >/proc/sysrq-trigger")
+    machine.expect("Kernel panic - not syncing: sysrq triggered crash", timeout=60)
+    machine.expect(r"Capsule 1 \(debian\) stopped: reset\r")
+    machine.expect("diosix-guest: up")
+    machine.prompt()
     machine.sendline("poweroff")
     assert machine.wait() == 0
 
