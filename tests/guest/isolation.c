@@ -134,7 +134,7 @@ void isolation_entry(void)
         if (i == 8) {
             value &= ~(3ul << 32 % XLEN); /* UXL */
         }
-        case_check(value == 0, "%s 0x%lx", csrs[i], value);
+        case_check(value == (i == 9 ? 2 : 0), "%s 0x%lx", csrs[i], value); /* user mode may read the time */
     }
     cases_end("entry: registers are zero but a0 and a1");
     entry_float();

@@ -15,6 +15,7 @@ def test_shell(boot):
     machine.prompt()
     assert machine.shell("nproc") == "2"
     assert machine.shell("grep -c ^processor /proc/cpuinfo") == "2"
+    assert "real" in machine.shell("time true 2>&1"), "programs must be able to read the time"
     machine.sendline("poweroff")
     assert machine.wait() == 0
 

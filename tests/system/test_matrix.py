@@ -8,14 +8,15 @@ import pytest
 from harness import capsule, manifest, pairwise, row_id
 
 CHOICES = {
-    "smp": [1, 2, 4],
+    "smp": [1, 2, 4, 8],
     "vcpus": [1, 2, 4, 8],
-    "mem": ["512M", "1G", "3G"],
+    "mem": ["256M", "1G", "4G"],
     "qemu": ["7.2", "10"],
     "sstc": ["on", "off"],
 }
+CAPSULE_MEMORY = {"256M": "128M", "1G": "256M", "4G": "2G"}
 QUICK = [
-    {"smp": 1, "vcpus": 1, "mem": "512M", "qemu": "7.2", "sstc": "off"},
+    {"smp": 1, "vcpus": 1, "mem": "256M", "qemu": "7.2", "sstc": "off"},
     {"smp": 2, "vcpus": 4, "mem": "1G", "qemu": "10", "sstc": "on"},
 ]
 ALL = [dict(zip(CHOICES, values)) for values in itertools.product(*CHOICES.values())]
@@ -23,7 +24,7 @@ ALL = [dict(zip(CHOICES, values)) for values in itertools.product(*CHOICES.value
 
 def boots(boot, row):
     setup = {"smp": row["smp"], "mem": row["mem"], "qemu": row["qemu"], "cpu": f"h=off,sstc={row['sstc']}"}
-    machine = boot(manifest(capsule(vcpus=row["vcpus"], bootargs="diosix.poweroff")), **setup)
+    machine = boot(manifest(capsule(vcpus=row["vcpus"], memory=CAPSULE_MEMORY[row["mem"]], bootargs="diosix.poweroff")), **setup)
     machine.expect("diosix-guest: up", timeout=120)
     machine.expect(rf"diosix-guest: nproc {row['vcpus']}\r")
     assert machine.wait() == 0

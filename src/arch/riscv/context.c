@@ -31,6 +31,7 @@ void arch_context_reset(struct arch_context *context, unsigned long entry, unsig
         .x = {[REG_A0] = a0, [REG_A1] = a1},
         .pc = entry,
         .status = MSTATUS_MPP_SUPERVISOR | MSTATUS_MPIE | MSTATUS_TW | width_fields(),
+        .scounteren = COUNTER_TIME, /* as other firmware leaves it: Linux doesn't set it for its programs */
         .stimecmp = UINT64_MAX,
         .vtype = BIT(XLEN - 1), /* vill, as after reset */
         .vector = vector,

@@ -70,6 +70,9 @@
 #define MSTATUS_MPRV           BIT(17)
 #define MSTATUS_TW             BIT(21)
 
+/* TM of mcounteren and scounteren; cycle and instret stay hidden: they show what others do */
+#define COUNTER_TIME BIT(1)
+
 #define MISA_BIT(letter)     BIT((letter) - 'A')
 #define DELEGATED_INTERRUPTS (BIT(IRQ_S_SOFT) | BIT(IRQ_S_TIMER) | BIT(IRQ_S_EXTERNAL))
 

@@ -11,7 +11,6 @@
      BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE))
 
 enum {
-    COUNTER_TIME = 1 << 1, /* mcounteren.TM; cycle and instret stay hidden: they show what others do */
     ENVCFG_CBIE_FLUSH = 1 << 4,
     ENVCFG_CBCFE = 1 << 6,
     ENVCFG_CBZE = 1 << 7,
