@@ -6,7 +6,6 @@
  * gcc -fsanitize=thread in place of the other sanitizers.
  */
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -106,7 +105,8 @@ static void wait(void)
         if (atomic_load(&over)) {
             longjmp(leave, 1);
         }
-        sched_yield();
+        const struct timespec moment = {.tv_nsec = 10000};
+        nanosleep(&moment, NULL);
     }
 }
 
@@ -409,8 +409,8 @@ static void test_stress(void **state)
     assert_null(atomic_load(&violation));
     assert_true(all);
     for (unsigned n = 0; n < CAPSULES; n++) {
-        assert_true(atomic_load(&steps[n][0]) > 100);
-        assert_true(atomic_load(&completed[n]) > 100);
+        assert_true(atomic_load(&steps[n][0]) > 10);
+        assert_true(atomic_load(&completed[n]) > 10);
         printf("# capsule %u: %lu fences, %lu steps of vCPU 0\n", n, atomic_load(&completed[n]),
                atomic_load(&steps[n][0]));
     }

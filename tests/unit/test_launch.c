@@ -462,6 +462,42 @@ static void test_clock(void **state)
     end_guest();
 }
 
+static uint64_t from_ticks(void)
+{
+    return fake_arch.time * (1000000000u / HZ);
+}
+
+/* The alarm of the capsule's clock is a timer on the hart that set it, and an interrupt when it is due. */
+static void test_alarm(void **state)
+{
+    (void)state;
+    enum { ALARM_LOW = 0x08, ALARM_HIGH = 0x0c, IRQ_ENABLED = 0x10, CLEAR_ALARM = 0x14, RTC_IRQ = 11 };
+    running_guest();
+    machine_parts_set_clock(from_ticks);
+    fake_arch.time = 1000;
+    write(RTC + IRQ_ENABLED, 4, 1);
+    write(PLIC + 4 * RTC_IRQ, 4, 1);
+    write(PLIC + 0x2080, 4, 1 << RTC_IRQ);
+    write(RTC + ALARM_HIGH, 4, 0);
+    write(RTC + ALARM_LOW, 4, 3000 * (1000000000u / HZ));
+    uint64_t due = timer_heap_next(&hart->timers);
+    assert_true(due >= 3000 && due <= 3001);
+    fake_arch.time = due;
+    timer_heap_run(&hart->timers, due);
+    assert_int_equal(read(PLIC + 0x1000, 4), 1 << RTC_IRQ);
+    /* One that is taken back, and one that is further away than the hypervisor's clock counts. */
+    write(RTC + ALARM_LOW, 4, 9000 * (1000000000u / HZ));
+    write(RTC + CLEAR_ALARM, 4, 1);
+    assert_int_equal(timer_heap_next(&hart->timers), TIMER_NEVER);
+    write(RTC + ALARM_HIGH, 4, 0x7fffffff);
+    write(RTC + ALARM_LOW, 4, 0);
+    due = timer_heap_next(&hart->timers);
+    assert_true(due > fake_arch.time && due <= fake_arch.time + 366ull * 86400 * HZ);
+    write(RTC + CLEAR_ALARM, 4, 1);
+    machine_parts_set_clock(NULL);
+    end_guest();
+}
+
 /* RAM where the windows usually are: they move beyond it, all together. */
 static void test_windows_move(void **state)
 {
@@ -523,6 +559,7 @@ int main(void)
         cmocka_unit_test_setup(test_console_waiters, setup),
         cmocka_unit_test_setup(test_power_switch, setup),
         cmocka_unit_test_setup(test_clock, setup),
+        cmocka_unit_test_setup(test_alarm, setup),
         cmocka_unit_test_setup(test_windows_move, setup),
         cmocka_unit_test_setup(test_bus_is_taken, setup),
     };
