@@ -34,6 +34,7 @@ static struct {
     uint32_t writer;    /* labelled: whose line is being written */
     uint32_t turn;      /* labelled: bytes since it became the writer */
     bool at_line_start; /* labelled: nothing of writer's line is out yet */
+    bool raw_in_line;   /* raw: the capsule's last byte did not end a line */
     bool started, receive_off, escaped;
     bool receive_on, transmit_on; /* the UART's interrupts as they were last set */
     uint32_t head, tail;
@@ -144,13 +145,23 @@ static void stage_ports(void)
     }
 }
 
+/* Raw: the capsule's next byte, as it is. */
+static bool raw_byte(uint8_t *byte)
+{
+    if (console_port_drain(terminal.ports[0], byte, 1) != 1) {
+        return false;
+    }
+    terminal.raw_in_line = *byte != '\n';
+    return true;
+}
+
 static bool next_byte(uint8_t *byte)
 {
     if (terminal.head != terminal.tail) {
         *byte = terminal.stage[terminal.tail++ % STAGE_SIZE];
         return true;
     }
-    return raw() && console_port_drain(terminal.ports[0], byte, 1) == 1;
+    return raw() && raw_byte(byte);
 }
 
 static bool anything_left(void)
@@ -291,6 +302,19 @@ static void pump(struct console_port *port, bool output)
 
 /* --- log lines ------------------------------------------------------------------------------------------------ */
 
+/* Raw: what the guest has written by now comes out before the hypervisor's line, which begins a line of its own. */
+static void stage_raw(void)
+{
+    uint8_t byte;
+    while (raw() && staged() < STAGE_SIZE - LOG_LINE_MAX - 2 && raw_byte(&byte)) {
+        stage_text((const char *)&byte, 1);
+    }
+    if (raw() && terminal.raw_in_line) {
+        stage_text("\r\n", 2);
+        terminal.raw_in_line = false;
+    }
+}
+
 static bool owned_raw(void)
 {
     return raw() && alive(terminal.capsules[0]);
@@ -308,6 +332,7 @@ static void log_sink(enum log_level level, const char *line, size_t length)
         return; /* kept in the log's ring */
     }
     spinlock_take(&terminal.lock);
+    stage_raw();
     finish_line();
     stage_text(line, length);
     move_out();

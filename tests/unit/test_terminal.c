@@ -274,9 +274,16 @@ static void test_log_beside_raw(void **state)
     assert_said("");
     log_alert("shown");
     assert_said("[!] CPU 0: shown\r\n");
+    say(0, "cut");
+    wire.room = 0;
+    say(0, " short");
+    assert_said("cut");
     atomic_store(&guests[0].state, CAPSULE_STOPPED);
     log_info("it has stopped");
-    assert_said("[-] CPU 0: it has stopped\r\n");
+    assert_said("");
+    wire.room = 1000;
+    terminal_serve();
+    assert_said(" short\r\n[-] CPU 0: it has stopped\r\n");
 }
 
 /* The whole way of a full console: the guest is refused, told once there is room, and nothing is lost. */
