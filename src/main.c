@@ -11,6 +11,7 @@
 #include "driver/host_plic.h"
 #include "driver/host_rtc.h"
 #include "driver/serial.h"
+#include "isolation/isolation.h"
 #include "monitor/terminal.h"
 
 /* diosix.ld */
@@ -42,12 +43,6 @@ static bool start_devices(void)
     return true;
 }
 
-static void log_isolation(void)
-{
-    const struct pmp_features *pmp = &harts[0]->features.pmp;
-    log_info("Isolation: pmp (%u entries, %llu-byte granule)", (unsigned)pmp->entries, 1ULL << pmp->granule_log);
-}
-
 _Noreturn void boot_main(unsigned long hart, const void *tree, unsigned long old_image)
 {
     struct range image = boot_image_range((uintptr_t)image_start, (uintptr_t)image_end);
@@ -71,7 +66,7 @@ _Noreturn void boot_main(unsigned long hart, const void *tree, unsigned long old
     bool all_here = boot_wait_for_harts((uint32_t)boot_machine.hart_count - 1);
     struct blob manifest = boot_take_memory(tree, image, old, all_here || old.base == image.base);
     boot_start_harts(image);
-    log_isolation();
+    isolation_start(options.fault == FAULT_MIXED);
 
     scheduler_init(boot_machine.timebase_hz);
     host_rtc_init(&boot_machine);

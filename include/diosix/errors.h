@@ -26,7 +26,8 @@
     X(NO_CONSOLE, 14, "the device tree names no console that can be driven", "set stdout-path in /chosen")             \
     X(TOO_MANY, 15, "a fixed limit was exceeded", "use fewer of the named thing")                                      \
     X(UNALIGNED, 16, "an address or size is not aligned as needed", "round the named value")                           \
-    X(NOT_FOUND, 17, "the named thing does not exist", "check the name")
+    X(NOT_FOUND, 17, "the named thing does not exist", "check the name")                                               \
+    X(NO_HYP, 18, "no hart can serve hyp isolation", "ask for pmp, or for none: in QEMU H is -cpu rv64,h=on")
 
 #define DX_ERROR_ENUM(name, code, cause, cure) DX_##name = (code),
 enum dx_error { DX_ERRORS(DX_ERROR_ENUM) };

@@ -37,10 +37,14 @@ enum exception_number {
     CAUSE_FETCH_PAGE = 12,
     CAUSE_LOAD_PAGE = 13,
     CAUSE_STORE_PAGE = 15,
+    CAUSE_FETCH_GUEST_PAGE = 20, /* stage 2 does not map what the guest uses */
+    CAUSE_LOAD_GUEST_PAGE = 21,
+    CAUSE_VIRTUAL_INSTRUCTION = 22, /* illegal in VS- or VU-mode only */
+    CAUSE_STORE_GUEST_PAGE = 23,
     CAUSE_EXCEPTIONS = 24, /* one more than the highest that is named */
 };
 
-/* Bits of the guest's status register (sstatus) that code above arch may look at, in context.status */
+/* Bits that code above arch may look at: MPP in context.status, the others in arch_virtual_status() */
 enum {
     STATUS_SIE = 1 << 1,
     STATUS_SPIE = 1 << 5,
@@ -48,20 +52,25 @@ enum {
     STATUS_MPP = 3 << 11,
     STATUS_MPP_S = 1 << 11,
     STATUS_FS_DIRTY = 3 << 13,
+    STATUS_VS_DIRTY = 3 << 9,
     STATUS_SUM = 1 << 18,
     STATUS_MXR = 1 << 19,
 };
 
 /* State that guests reach on a hart that has it and no Smstateen to forbid it. */
-enum extra_csr { EXTRA_JVT, EXTRA_SCONTEXT, EXTRA_SRMCFG, EXTRA_CSRS };
+enum extra_csr { EXTRA_JVT, EXTRA_SCONTEXT, EXTRA_SRMCFG, EXTRA_SISELECT, EXTRA_CSRS };
 
 /* A vCPU's whole architectural state. While it is loaded on a hart, x, pc and status are current after every trap;
- * the rest is in the hart's registers until arch_context_save. */
+ * the rest is in the hart's registers until arch_context_save. A guest in VS-mode has the same registers under other
+ * names (vsie for sie, and so on); interrupts have S-mode's numbers in both. */
 struct arch_context {
     unsigned long x[32]; /* x[0] is not used */
     unsigned long pc;
-    unsigned long status; /* mstatus as of the trap: MPP tells the guest's mode */
-    void *hart;           /* the hart that has it loaded; for trap.S */
+    unsigned long status;      /* mstatus as of the trap: MPP tells the guest's mode */
+    unsigned long status_high; /* mstatush, on RV32 harts with H: MPV */
+    void *hart;                /* the hart that has it loaded; for trap.S */
+    bool is_virtual;           /* runs in VS-mode (harts with H) instead of S-mode; constant */
+    unsigned long vsstatus;    /* VS-mode's own status; in S-mode it is part of status */
     unsigned long sie, sip, stvec, sscratch, sepc, scause, stval, satp, scounteren, senvcfg;
     uint64_t stimecmp; /* with Sstc only; ~0: never */
     unsigned long fcsr, vstart, vl, vtype, vcsr;
@@ -78,7 +87,13 @@ struct hart_features {
     bool supervisor, hypervisor, fp_single, fp_double, vector;
     bool time_csr; /* the time CSR can be read, here and by guests */
     bool sstc;
-    bool menvcfg, senvcfg, mcountinhibit, mseccfg, smepmp, smstateen;
+    bool menvcfg, henvcfg, senvcfg, mcountinhibit, mseccfg, smepmp, smstateen, sscofpmf;
+    bool svadu, svpbmt; /* menvcfg (and henvcfg) can switch hardware A/D updating, memory types on */
+    bool svinval, zicbom, zicboz;
+    bool delegation_high;   /* medelegh and hedelegh exist (RV32) */
+    unsigned asid_bits;     /* of satp.ASID */
+    unsigned vmid_bits;     /* of hgatp.VMID; 0: all guests share one */
+    unsigned stage2_modes;  /* bit n: hgatp.MODE takes the value n */
     bool zkr;               /* the seed CSR answers */
     bool extra[EXTRA_CSRS]; /* must be switched */
     bool pmp_locked;        /* an earlier stage left locked entries: the hart can't be trusted to confine anyone */
@@ -94,6 +109,7 @@ struct arch_hart {
     unsigned long emergency_top; /* stack for traps that the hypervisor itself took */
     unsigned long id;            /* mhartid */
     unsigned long guard;         /* address of the page below the stack */
+    unsigned long is_virtual;    /* the hart has H: its guests run in VS-mode, and nothing ever runs in HS-mode */
 };
 
 /* --- harts --- */
@@ -119,8 +135,10 @@ void arch_hart_interrupt_enable(unsigned long bits, bool enable);
 _Noreturn void arch_enter(struct arch_context *context);
 /* The value that explains the trap that is being handled (mtval). */
 unsigned long arch_trap_value(void);
-/* A fresh context: all zero but pc, a0, a1 and the policy bits; entered in S-mode with translation off. The
- * vector area is cleared too. */
+/* Whether the trap came from HS-mode, where nothing may ever run: the alarm for a broken delegation. */
+bool arch_trap_from_hs(const struct arch_context *context);
+/* A fresh context: all zero but pc, a0, a1 and the policy bits; entered in S- or VS-mode (is_virtual, which stays)
+ * with translation off. The vector area is cleared too. */
 void arch_context_reset(struct arch_context *context, unsigned long entry, unsigned long a0, unsigned long a1);
 /* Moves everything but x, pc and status between the context and this hart. After save, nothing of the vCPU
  * can still act (translation off, its timer silent); load ends with the fences that a switch needs. */
@@ -138,11 +156,13 @@ uint64_t arch_virtual_timer(void);
 void arch_reflect(struct arch_context *context, unsigned long cause, unsigned long value);
 /* The loaded vCPU's translation root. */
 unsigned long arch_virtual_satp(void);
+/* The loaded vCPU's sstatus, whichever register holds it. */
+unsigned long arch_virtual_status(const struct arch_context *context);
 /* Whether the loaded vCPU's own scounteren opens counter 0 (cycle), 1 (time) or 2 (instret). */
 bool arch_virtual_counter_open(unsigned counter, bool user);
-/* One floating-point register of the loaded vCPU, raw bits. */
+/* One floating-point register of the loaded vCPU, raw bits. A write makes the guest's FS dirty. */
 uint64_t arch_fp_read(unsigned reg);
-void arch_fp_write(unsigned reg, uint64_t bits);
+void arch_fp_write(struct arch_context *context, unsigned reg, uint64_t bits);
 
 /* --- memory protection and fences --- */
 /* Replaces entries 0 … MAX(old->count, image->count) − 1 without ever opening both. old may be NULL: clear all. */
@@ -150,7 +170,15 @@ void arch_pmp_load(const struct hart_features *features, const struct pmp_image 
 void arch_pmp_read(const struct hart_features *features, struct pmp_image *image);
 /* Whether S-mode, as PMP stands now, could load the byte at address. */
 bool arch_supervisor_can_load(hpa_t address);
-void arch_fence_vma(void); /* all of this hart's translations */
+/* The same for VS-mode with translation off, as stage 2 and PMP stand now. Harts with H only. */
+bool arch_virtual_can_load(gpa_t address);
+/* This hart's hgatp; no vCPU may be loaded. 0: no stage 2, guest-physical is host-physical. Harts with H only. */
+void arch_stage2_load(unsigned long hgatp);
+unsigned long arch_stage2_read(void);
+/* hgatp from its fields; root on 16 KiB. */
+unsigned long arch_stage2_word(unsigned mode, unsigned vmid, hpa_t root);
+void arch_fence_stage2(void); /* all guests' translations, both stages; harts with H only */
+void arch_fence_vma(void);    /* all of this hart's translations that the loaded vCPU's own tables make */
 void arch_fence_i(void);
 void arch_fence_memory(void); /* full fence, device accesses included */
 

@@ -11,11 +11,12 @@
 #include "core/machine.h"
 
 /* From the command line in /chosen. */
-enum boot_fault { FAULT_NONE, FAULT_EARLY, FAULT_PANIC, FAULT_STACK, FAULT_TRAP };
+enum boot_fault { FAULT_NONE, FAULT_EARLY, FAULT_PANIC, FAULT_STACK, FAULT_TRAP, FAULT_MIXED };
 
 struct boot_options {
     enum isolation_wish isolation;
-    enum boot_fault fault; /* fault=early, panic, stack, trap: debug builds only, for tests */
+    enum boot_fault fault; /* fault=early, panic, stack, trap, mixed (every other hart hides its
+                            * H extension from isolation_start): debug builds only, for tests */
     bool halt_when_idle;   /* on-idle=halt: stay up when no capsule is left */
 };
 
@@ -51,6 +52,8 @@ struct boot_options boot_parse_options(const char *arguments);
 
 /* boot/capsules.c: creates and starts what the manifest describes, each capsule by itself; at least one must result. */
 void boot_create_capsules(struct blob blob, const struct boot_options *options);
+/* On each hart before its first guest: whether the capsules that it serves are really confined. Halts if not. */
+void boot_test_isolation(struct hart *hart);
 /* Seeds the generator of guests' rng-seeds from the tree and Zkr. */
 void boot_seed(void);
 

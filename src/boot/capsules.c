@@ -4,13 +4,18 @@
  */
 #include "boot/boot.h"
 
+#include <string.h>
+
 #include "core/log.h"
 #include "core/panic.h"
+#include "dt/guest_isa.h"
 #include "isolation/isolation.h"
 #include "manifest/manifest.h"
 #include "monitor/terminal.h"
 
-enum { ZKR_BYTES = 32, ISA_MAX = MACHINE_ISA_MAX };
+enum { ZKR_BYTES = 32 };
+
+static struct manifest manifest;
 
 void boot_seed(void)
 {
@@ -29,23 +34,53 @@ void boot_seed(void)
     }
 }
 
-/* What every usable hart has; capsules may run on any of them. vlenb is the longest of all: a guest that isn't told of
- * vectors can still switch them on, where the hart has them, so they are moved with the vCPU all the same. */
-static const struct hart_features *common_features(void)
+/* vlenb is the longest of all: a guest that isn't told of vectors can still switch them on, where the hart has them, so
+ * they are moved with the vCPU all the same. */
+static void keep_common(struct hart_features *common, const struct hart_features *features)
 {
-    static struct hart_features common;
-    common = harts[0]->features;
-    for (uint32_t n = 1; n < hart_count; n++) {
-        const struct hart_features *features = &harts[n]->features;
-        common.vector &= features->vector && features->vlenb == common.vlenb;
-        common.vlenb = MAX(common.vlenb, features->vlenb);
-        common.sstc &= features->sstc;
-        common.menvcfg &= features->menvcfg;
-    }
+    common->vector &= features->vector && features->vlenb == common->vlenb;
+    common->vlenb = MAX(common->vlenb, features->vlenb);
+    common->sstc &= features->sstc;
+    common->zicbom &= features->zicbom;
+    common->zicboz &= features->zicboz;
+    common->svpbmt &= features->svpbmt;
+    common->svadu &= features->svadu;
+    common->svinval &= features->svinval;
+}
+
+/* What all harts of a kind have: a capsule may run on any of them. */
+static void describe_kind(enum hart_kind kind, struct launch_kind *common)
+{
+    bool first = true;
     for (uint32_t n = 0; n < hart_count; n++) {
-        harts[n]->features.sstc = common.sstc; /* a guest's timer can't change its kind when it moves */
+        const struct hart *hart = harts[n];
+        if (hart->kind != kind) {
+            continue;
+        }
+        if (first) {
+            common->features = hart->features;
+            memcpy(common->isa, hart->tree->isa, sizeof(common->isa));
+            memcpy(common->mmu_type, hart->tree->mmu_type, sizeof(common->mmu_type));
+            first = false;
+            continue;
+        }
+        keep_common(&common->features, &hart->features);
+        isa_keep_common(common->isa, hart->tree->isa);
+        if (strcmp(hart->tree->mmu_type, common->mmu_type) < 0) {
+            memcpy(common->mmu_type, hart->tree->mmu_type, sizeof(common->mmu_type));
+        }
     }
-    return &common;
+}
+
+/* What a guest was told, or started with, can't change when it moves to another hart. */
+static void level_harts(const struct launch_host *host)
+{
+    for (uint32_t n = 0; n < hart_count; n++) {
+        const struct hart_features *common = &host->kinds[harts[n]->kind].features;
+        harts[n]->features.sstc = common->sstc;
+        harts[n]->features.svadu = common->svadu;
+        harts[n]->features.svpbmt = common->svpbmt;
+    }
 }
 
 static void refused(const struct refusal *refusal)
@@ -53,17 +88,26 @@ static void refused(const struct refusal *refusal)
     log_alert("Capsule refused: %s (%s; %s)", refusal->text, error_cause(refusal->error), error_cure(refusal->error));
 }
 
-static void test_isolation(const struct capsule *capsule, const struct manifest *manifest)
+/* A host address that no capsule but another may reach. */
+static hpa_t outside(const struct capsule *capsule)
 {
-    struct refusal refusal;
-    hpa_t other = {(uintptr_t)manifest->blob};
+    hpa_t other = {(uintptr_t)manifest.blob};
     for (const struct capsule *another = capsules; another != NULL; another = another->next) {
         if (another != capsule) {
-            other.at = another->ram.base;
+            other = another->pieces[0].host;
         }
     }
-    if (pmp_self_test(&boot_hart, capsule, other, &refusal) != DX_OK) {
-        halt_machine("Isolation self-test failed for %s: %s", capsule->config.name, refusal.text);
+    return other;
+}
+
+void boot_test_isolation(struct hart *hart)
+{
+    struct refusal refusal;
+    for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
+        if (capsule->hart_kind == hart->kind &&
+            capsule->isolation->self_test(hart, capsule, outside(capsule), &refusal) != DX_OK) {
+            halt_machine("Isolation self-test failed for %s: %s", capsule->config.name, refusal.text);
+        }
     }
 }
 
@@ -82,13 +126,13 @@ static void create(const struct capsule_config *config, const struct boot_option
     terminal_attach(capsule);
 }
 
-static void create_all(const struct manifest *manifest, const struct boot_options *options)
+static void create_all(const struct boot_options *options)
 {
     int cursor = 0;
     struct capsule_config config;
     struct refusal refusal;
     enum dx_error error;
-    while (manifest_next(manifest, &cursor, &config, &refusal, &error)) {
+    while (manifest_next(&manifest, &cursor, &config, &refusal, &error)) {
         if (error == DX_OK) {
             create(&config, options);
         } else {
@@ -112,9 +156,8 @@ static bool start_all(void)
 
 void boot_create_capsules(struct blob blob, const struct boot_options *options)
 {
-    struct manifest manifest;
-    struct refusal refusal;
     static struct launch_host host;
+    struct refusal refusal;
     if (blob.length == 0) {
         halt_machine("There is no manifest: give one as the initrd, or build one in with make image MANIFEST=");
     }
@@ -122,19 +165,16 @@ void boot_create_capsules(struct blob blob, const struct boot_options *options)
         halt_machine("Manifest refused: %s (%s; %s)", refusal.text, error_cause(refusal.error),
                      error_cure(refusal.error));
     }
-    host = (struct launch_host){
-        .machine = &boot_machine,
-        .isa = harts[0]->tree->isa,
-        .mmu_type = harts[0]->tree->mmu_type,
-        .features = common_features(),
-    };
+    manifest.places_are_physical =
+        (options->isolation == ISOLATION_AUTO ? isolation_default() : options->isolation) == ISOLATION_PMP;
+    host.machine = &boot_machine;
+    describe_kind(HART_PMP, &host.kinds[HART_PMP]);
+    describe_kind(HART_HYP, &host.kinds[HART_HYP]);
+    level_harts(&host);
     launch_init(&host);
-    create_all(&manifest, options);
+    create_all(options);
     if (capsules == NULL) {
         log_alert("No capsule of the manifest could be made");
-    }
-    for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
-        test_isolation(capsule, &manifest);
     }
     if (!start_all()) {
         boot_all_stopped();

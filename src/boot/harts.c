@@ -10,6 +10,7 @@
 #include "core/scheduler.h"
 #include "driver/clint.h"
 #include "isolation/isolation.h"
+#include "lib/format.h"
 
 enum {
     STACK_SIZE = 4 * PAGE_SIZE,
@@ -119,6 +120,30 @@ static bool rings_itself(struct hart *hart)
     return good;
 }
 
+/* What probing found, for whoever wonders why a guest is not offered something. */
+static void log_features(const struct hart *hart)
+{
+    const struct hart_features *f = &hart->features;
+    const struct {
+        const char *name;
+        bool found;
+    } rows[] = {
+        {"sstc", f->sstc},         {"svadu", f->svadu},     {"svpbmt", f->svpbmt},       {"svinval", f->svinval},
+        {"zicbom", f->zicbom},     {"zicboz", f->zicboz},   {"smstateen", f->smstateen}, {"smepmp", f->smepmp},
+        {"zkr", f->zkr},           {"menvcfg", f->menvcfg}, {"henvcfg", f->henvcfg},     {"senvcfg", f->senvcfg},
+        {"sscofpmf", f->sscofpmf}, {"time", f->time_csr},
+    };
+    char line[160] = "";
+    size_t length = 0;
+    for (size_t n = 0; n < ARRAY_LENGTH(rows); n++) {
+        if (rows[n].found) {
+            length += format(line + length, sizeof(line) - length, " %s", rows[n].name);
+        }
+    }
+    log_debug("Has%s; %u PMP entries, ASID %u bits, VMID %u bits, stage-2 modes 0x%x, vectors of %u bytes", line,
+              (unsigned)f->pmp.entries, f->asid_bits, f->vmid_bits, f->stage2_modes, f->vlenb);
+}
+
 /* On the hart itself. False, with the reason in the log, if it can't run guests. */
 static bool prepare(struct hart *hart)
 {
@@ -137,13 +162,14 @@ static bool prepare(struct hart *hart)
         return false;
     }
     struct range guard = {hart->arch.guard, PAGE_SIZE};
-    if (pmp_hart_prepare(hart, guard, hypervisor_image, &refusal) != DX_OK) {
+    if (isolation_hart_prepare(hart, guard, hypervisor_image, &refusal) != DX_OK) {
         log_alert("Hart %lu is not used: %s (%s; %s)", hart->arch.id, refusal.text, error_cause(refusal.error),
                   error_cure(refusal.error));
         return false;
     }
     extension_letters(hart->features.misa, letters);
     log_info("Physical CPU core ready to roll, type: %d-bit RISC-V, ext: %s", (int)XLEN, letters);
+    log_features(hart);
     return true;
 }
 
@@ -200,6 +226,7 @@ void boot_start_harts(struct range image)
 static _Noreturn void run(void *argument)
 {
     arch_hart_environment(&hart_this()->features);
+    boot_test_isolation(hart_this());
     arch_enter(scheduler_next(argument));
 }
 

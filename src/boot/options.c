@@ -50,10 +50,8 @@ static void set_on_idle(struct boot_options *options, const char *value)
 static void set_fault(struct boot_options *options, const char *value)
 {
     static const char *const faults[] = {
-        [FAULT_EARLY] = "early",
-        [FAULT_PANIC] = "panic",
-        [FAULT_STACK] = "stack",
-        [FAULT_TRAP] = "trap",
+        [FAULT_EARLY] = "early", [FAULT_PANIC] = "panic", [FAULT_STACK] = "stack",
+        [FAULT_TRAP] = "trap",   [FAULT_MIXED] = "mixed",
     };
     if (!DIOSIX_DEBUG) {
         log_alert("fault=%s is for debug builds only: ignored", value);
@@ -65,7 +63,7 @@ static void set_fault(struct boot_options *options, const char *value)
             return;
         }
     }
-    log_alert("fault=%s is unknown (early, panic, stack, trap): ignored", value);
+    log_alert("fault=%s is unknown (early, panic, stack, trap, mixed): ignored", value);
 }
 
 static const struct {

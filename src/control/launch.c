@@ -18,12 +18,11 @@
 #include "manifest/image.h"
 
 enum {
-    RAM_ALIGN = XLEN == 32 ? 4 * MIB : 2 * MIB, /* no superpage of the guest's straddles an edge */
     VECTOR_REGISTERS = 32,
     SEED_LENGTH = 64,
 };
 
-static struct launch_host host;
+static const struct launch_host *host;
 static struct {
     struct spinlock lock;
     struct random_state state;
@@ -32,7 +31,7 @@ static uint32_t next_id = 1;
 
 void launch_init(const struct launch_host *what)
 {
-    host = *what;
+    host = what;
 }
 
 void launch_seed(const uint8_t *bytes, size_t length)
@@ -49,19 +48,24 @@ static void write_tree(struct capsule *capsule)
     char isa[GUEST_ISA_MAX];
     uint8_t seed[SEED_LENGTH];
     const struct machine_hart *hart = harts[0]->tree;
+    const struct launch_kind *kind = &host->kinds[capsule->hart_kind];
     const struct guest_isa_options allowed = {
-        .vector = host.features->vector,
-        .sstc = host.features->sstc,
-        .cbo = host.features->menvcfg,
+        .vector = kind->features.vector,
+        .sstc = kind->features.sstc,
+        .zicbom = kind->features.zicbom,
+        .zicboz = kind->features.zicboz,
+        .svpbmt = kind->features.svpbmt,
+        .svadu = kind->features.svadu,
+        .svinval = kind->features.svinval,
     };
-    guest_isa(host.isa, &allowed, isa, sizeof(isa));
+    guest_isa(kind->isa, &allowed, isa, sizeof(isa));
     spinlock_take(&seeds.lock);
     random_bytes(&seeds.state, seed, sizeof(seed));
     spinlock_release(&seeds.lock);
     const struct guest_tree_options options = {
         .isa = isa,
-        .mmu_type = host.mmu_type,
-        .timebase_hz = host.machine->timebase_hz,
+        .mmu_type = kind->mmu_type,
+        .timebase_hz = host->machine->timebase_hz,
         .cbom_block_size = hart->cbom_block_size,
         .cboz_block_size = hart->cboz_block_size,
         .cbop_block_size = hart->cbop_block_size,
@@ -88,18 +92,19 @@ static void prepare(struct capsule *capsule)
 /* --- making -------------------------------------------------------------------------------------------------- */
 
 /* For the hart with the longest vectors, whether guests are told of them or not. */
-static size_t vector_size(void)
+static size_t vector_size(const struct capsule *capsule)
 {
-    return (size_t)VECTOR_REGISTERS * host.features->vlenb;
+    return (size_t)VECTOR_REGISTERS * host->kinds[capsule->hart_kind].features.vlenb;
 }
 
-static size_t vcpu_stride(void)
+static size_t vcpu_stride(const struct capsule *capsule)
 {
-    return (size_t)align_up(sizeof(struct vcpu) + vector_size(), 64);
+    return (size_t)align_up(sizeof(struct vcpu) + vector_size(capsule), 64);
 }
 
 static void make_vcpus(struct capsule *capsule)
 {
+    const bool is_virtual = host->kinds[capsule->hart_kind].features.hypervisor;
     for (uint32_t id = 0; id < capsule->config.vcpus; id++) {
         struct vcpu *vcpu = capsule_vcpu(capsule, id);
         vcpu->capsule = capsule;
@@ -107,55 +112,24 @@ static void make_vcpus(struct capsule *capsule)
         vcpu->deadline = TIMER_NEVER;
         atomic_store(&vcpu->run, RUN_OFF);
         atomic_store(&vcpu->hsm, SBI_HSM_STOPPED);
-        if (host.features->vlenb != 0) {
+        vcpu->context.is_virtual = is_virtual;
+        if (vector_size(capsule) != 0) {
             vcpu->context.vector = (uint8_t *)(vcpu + 1);
-            vcpu->context.vector_size = vector_size();
+            vcpu->context.vector_size = vector_size(capsule);
         }
     }
-}
-
-static enum dx_error take_ram(struct capsule *capsule, struct refusal *refusal)
-{
-    const struct capsule_config *config = &capsule->config;
-    struct range ram = {config->memory_base, config->memory};
-    if (config->has_memory_base) {
-        if (!memory_take_at(ram)) {
-            return refuse(refusal, DX_NO_MEMORY,
-                          "%s: memory-base 0x%llx size 0x%llx is not free RAM of this machine (pmp: guest-physical is "
-                          "host-physical)",
-                          config->name, (unsigned long long)ram.base, (unsigned long long)ram.size);
-        }
-    } else {
-        /* A power of two at its own multiple needs one PMP entry, anything else two. */
-        uint64_t natural = is_power_of_two(config->memory) ? MAX(config->memory, (uint64_t)PAGE_SIZE) : RAM_ALIGN;
-        uint64_t align = config->memory < RAM_ALIGN ? natural : RAM_ALIGN;
-        if (!(natural > align && memory_take(config->memory, natural, &ram)) &&
-            !memory_take(config->memory, align, &ram)) {
-            return refuse(refusal, DX_NO_MEMORY, "%s: memory of %llu MiB does not fit: %llu MiB are free", config->name,
-                          (unsigned long long)(config->memory / MIB), (unsigned long long)(memory_free_bytes() / MIB));
-        }
-    }
-    capsule->ram = ram;
-    capsule->ram_host = (hpa_t){ram.base};
-    return DX_OK;
-}
-
-static enum dx_error choose_isolation(struct capsule *capsule, struct refusal *refusal)
-{
-    if (capsule->config.isolation == ISOLATION_HYP) {
-        return refuse(refusal, DX_NOT_SUPPORTED, "%s: isolation \"hyp\"", capsule->config.name);
-    }
-    return pmp_capsule_prepare(capsule, refusal);
 }
 
 /* Everything after the memory for the capsule itself; what it takes hangs on the capsule. */
 static enum dx_error build(struct capsule *capsule, struct refusal *refusal)
 {
-    enum dx_error error = take_ram(capsule, refusal);
-    if (error != DX_OK) {
-        return error;
+    enum dx_error error = isolation_choose(capsule, refusal);
+    if (error == DX_OK) {
+        error = capsule->isolation->take_ram(capsule, refusal);
     }
-    error = choose_isolation(capsule, refusal);
+    if (error == DX_OK) {
+        error = capsule->isolation->prepare(capsule, refusal);
+    }
     if (error != DX_OK) {
         return error;
     }
@@ -163,7 +137,7 @@ static enum dx_error build(struct capsule *capsule, struct refusal *refusal)
     if (error != DX_OK) {
         return error;
     }
-    capsule->vcpu_stride = vcpu_stride();
+    capsule->vcpu_stride = vcpu_stride(capsule);
     capsule->vcpus = memory_alloc(capsule->vcpu_stride * capsule->config.vcpus);
     if (capsule->vcpus == NULL) {
         return refuse(refusal, DX_NO_MEMORY, "%s: no memory for %u vCPUs", capsule->config.name,
@@ -179,8 +153,8 @@ static void discard(struct capsule *capsule)
     if (capsule->vcpus != NULL) {
         memory_free(capsule->vcpus, capsule->vcpu_stride * capsule->config.vcpus);
     }
-    if (capsule->ram.size != 0) {
-        memory_give(capsule->ram);
+    if (capsule->isolation != NULL) {
+        capsule->isolation->release(capsule);
     }
     memory_free(capsule, sizeof(*capsule));
 }
@@ -212,9 +186,10 @@ enum dx_error capsule_create(const struct capsule_config *config, struct capsule
     capsule->id = next_id++;
     append(capsule);
     log_info("Created capsule: ID %u (%s), physical RAM base 0x%llx, size %llu MiB, %u vCPUs", (unsigned)capsule->id,
-             config->name, (unsigned long long)capsule->ram.base, (unsigned long long)(capsule->ram.size / MIB),
-             (unsigned)config->vcpus);
+             config->name, (unsigned long long)capsule->pieces[0].host.at,
+             (unsigned long long)(capsule->ram.size / MIB), (unsigned)config->vcpus);
     log_info("Supervisor kernel entry: 0x%llx", (unsigned long long)capsule->plan.entry);
+    capsule->isolation->describe(capsule);
     *result = capsule;
     return DX_OK;
 }

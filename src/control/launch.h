@@ -13,10 +13,13 @@
 /* What every guest is told of the machine; set once at boot. */
 struct launch_host {
     const struct machine *machine;
-    const char *isa; /* host ISA string that all usable harts share */
-    const char *mmu_type;
-    const struct hart_features *features; /* what all usable harts have */
+    struct launch_kind {
+        char isa[MACHINE_ISA_MAX];     /* what the host's tree says of all harts of this kind */
+        char mmu_type[16];             /* the least */
+        struct hart_features features; /* what all of them have */
+    } kinds[HART_KINDS];
 };
+/* what must stay valid: it is not copied. */
 void launch_init(const struct launch_host *what);
 
 /* Makes a capsule and appends it to the list of capsules, in state LOADED. On a refusal nothing is left behind. Logs

@@ -25,12 +25,25 @@ void capsule_set_idle(void (*all_stopped)(void))
     when_all_stopped = all_stopped;
 }
 
-void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length)
+void *capsule_ram_part(const struct capsule *capsule, gpa_t address, uint64_t *length)
 {
-    if (length == 0 || !range_holds(capsule->ram, address.at, length)) {
+    if (*length == 0 || !range_holds(capsule->ram, address.at, *length)) {
         return NULL;
     }
-    return hpa_pointer((hpa_t){capsule->ram_host.at + (address.at - capsule->ram.base)});
+    const uint64_t offset = address.at - capsule->ram.base;
+    const struct ram_piece *piece = &capsule->pieces[0];
+    while (offset - piece->offset >= piece->size) {
+        piece++; /* pieces hold all of RAM */
+    }
+    *length = MIN(*length, piece->size - (offset - piece->offset));
+    return hpa_pointer((hpa_t){piece->host.at + (offset - piece->offset)});
+}
+
+void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length)
+{
+    uint64_t adjacent = length;
+    void *place = capsule_ram_part(capsule, address, &adjacent);
+    return adjacent == length ? place : NULL;
 }
 
 /* --- filling ------------------------------------------------------------------------------------------------- */
@@ -82,14 +95,15 @@ static uint64_t span(const struct load_plan *plan, uint64_t offset, uint64_t lim
 bool capsule_fill(struct capsule *capsule)
 {
     uint64_t left = MIN(capsule->ram.size - capsule->fill_cursor, FILL_STEP);
-    uint8_t *ram = hpa_pointer(capsule->ram_host);
     while (left > 0) {
         const uint8_t *source;
         uint64_t length = span(&capsule->plan, capsule->fill_cursor, left, &source);
+        uint8_t *place = capsule_ram_part(capsule, (gpa_t){capsule->ram.base + capsule->fill_cursor}, &length);
+        assert(place != NULL);
         if (source != NULL) {
-            memcpy(ram + (size_t)capsule->fill_cursor, source, (size_t)length);
+            memcpy(place, source, (size_t)length);
         } else {
-            memset(ram + (size_t)capsule->fill_cursor, 0, (size_t)length);
+            memset(place, 0, (size_t)length);
         }
         capsule->fill_cursor += length;
         left -= length;
@@ -118,7 +132,7 @@ static void clear_vcpus(struct capsule *capsule)
         struct vcpu *vcpu = capsule_vcpu(capsule, id);
         timer_cancel(&vcpu->timer);
         if (atomic_exchange(&vcpu->hsm, SBI_HSM_STOPPED) != SBI_HSM_STOPPED) {
-            scheduler_count_started(-1);
+            scheduler_count_started(capsule, -1);
         }
         atomic_store(&vcpu->pending, 0);
         atomic_store(&vcpu->external, false);
@@ -217,12 +231,21 @@ void capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *
 /* --- crashing ------------------------------------------------------------------------------------------------ */
 
 static const char *const cause_text[CAUSE_EXCEPTIONS] = {
-    [CAUSE_FETCH_MISALIGNED] = "misaligned fetch", [CAUSE_FETCH_ACCESS] = "fetch access fault",
-    [CAUSE_ILLEGAL] = "illegal instruction",       [CAUSE_BREAKPOINT] = "breakpoint",
-    [CAUSE_LOAD_MISALIGNED] = "misaligned load",   [CAUSE_LOAD_ACCESS] = "load access fault",
-    [CAUSE_STORE_MISALIGNED] = "misaligned store", [CAUSE_STORE_ACCESS] = "store access fault",
-    [CAUSE_FETCH_PAGE] = "fetch page fault",       [CAUSE_LOAD_PAGE] = "load page fault",
+    [CAUSE_FETCH_MISALIGNED] = "misaligned fetch",
+    [CAUSE_FETCH_ACCESS] = "fetch access fault",
+    [CAUSE_ILLEGAL] = "illegal instruction",
+    [CAUSE_BREAKPOINT] = "breakpoint",
+    [CAUSE_LOAD_MISALIGNED] = "misaligned load",
+    [CAUSE_LOAD_ACCESS] = "load access fault",
+    [CAUSE_STORE_MISALIGNED] = "misaligned store",
+    [CAUSE_STORE_ACCESS] = "store access fault",
+    [CAUSE_FETCH_PAGE] = "fetch page fault",
+    [CAUSE_LOAD_PAGE] = "load page fault",
     [CAUSE_STORE_PAGE] = "store page fault",
+    [CAUSE_FETCH_GUEST_PAGE] = "fetch guest-page fault",
+    [CAUSE_LOAD_GUEST_PAGE] = "load guest-page fault",
+    [CAUSE_STORE_GUEST_PAGE] = "store guest-page fault",
+    [CAUSE_VIRTUAL_INSTRUCTION] = "virtual instruction",
 };
 
 static void log_registers(const struct vcpu *vcpu)

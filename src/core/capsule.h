@@ -9,6 +9,7 @@
 #include "core/console.h"
 #include "core/device.h"
 #include "core/log.h"
+#include "core/refusal.h"
 #include "core/vcpu.h"
 
 enum capsule_state {
@@ -49,22 +50,58 @@ struct load_plan {
     struct range initrd;  /* guest-physical; size 0: none */
 };
 
-/* What an isolation backend does for the scheduler and the trap path; see isolation/isolation.h. */
+/* A part of a capsule's RAM that lies in one place of the host. */
+struct ram_piece {
+    uint64_t offset; /* bytes from the start of the capsule's RAM */
+    uint64_t size;   /* bytes; whole pages */
+    hpa_t host;      /* page-aligned */
+};
+
+enum { RAM_PIECES_MAX = 4 };
+
+/* Stage-2 tables of a capsule in hyp isolation; memory is empty in pmp. */
+struct capsule_stage2 {
+    const struct stage2_mode *mode;
+    struct range memory; /* of the host: a power of two in size and alignment, so that one PMP entry admits it */
+    uint64_t used;       /* bytes of it */
+    uint64_t generation; /* of vmid; 0: has none yet */
+    unsigned vmid;       /* isolation/hyp.c's lock guards the two */
+};
+
+/* An isolation backend; see isolation/isolation.h. */
 struct isolation_ops {
     const char *name;
+    /* Whether a hart that is prepared can run guests in this isolation. */
+    bool (*serves)(const struct hart *hart);
+    /* Creation, in this order. Takes memory for the RAM that config asks for: sets ram, pieces. On a refusal nothing is
+     * taken. */
+    enum dx_error (*take_ram)(struct capsule *capsule, struct refusal *refusal);
+    /* Checks that its harts can confine the capsule, and computes what enter loads. release undoes both, whatever was
+     * done of them; RAM must have been scrubbed. */
+    enum dx_error (*prepare)(struct capsule *capsule, struct refusal *refusal);
+    void (*release)(struct capsule *capsule);
+    /* One line for the log: how the capsule is confined. */
+    void (*describe)(const struct capsule *capsule);
     /* Lets this hart's guests reach the capsule's memory and nothing else. Called before each load of a vCPU whose
-     * capsule is not hart->protected_for. */
-    void (*enter)(struct hart *hart, const struct capsule *capsule);
+     * capsule is not hart->protected_for; no vCPU is loaded. */
+    void (*enter)(struct hart *hart, struct capsule *capsule);
     /* Debug builds, before every return to the guest: asserts that the hart is really set up for the capsule. */
     void (*verify)(const struct hart *hart, const struct capsule *capsule);
+    /* Tries on this hart, before its first guest, whether guests' rights really stop at the capsule's edges: no byte of
+     * the hypervisor and none at other, which is any host address outside the capsule, may be loaded. */
+    enum dx_error (*self_test)(struct hart *hart, struct capsule *capsule, hpa_t other, struct refusal *refusal);
 };
 
 struct capsule {
     uint32_t id; /* 1 … */
     struct capsule_config config;
-    struct range ram; /* guest-physical */
-    hpa_t ram_host;   /* where ram.base lies in the host (pmp: the same number) */
+    struct range ram;                        /* guest-physical */
+    struct ram_piece pieces[RAM_PIECES_MAX]; /* where it lies in the host: ascending, without gaps (pmp: one, at the
+                                              * same address) */
+    size_t piece_count;
+    enum hart_kind hart_kind; /* runs on these */
     const struct isolation_ops *isolation;
+    struct capsule_stage2 stage2;
     struct pmp_image pmp; /* what harts load to run it; entry 0 is replaced by the hart's own guard */
     void (*prepare)(struct capsule *capsule); /* RAM is filled: reset devices, write the guest's tree */
     struct load_plan plan;
@@ -98,8 +135,13 @@ static inline struct vcpu *capsule_vcpu(const struct capsule *capsule, uint32_t 
     return (struct vcpu *)(void *)((char *)capsule->vcpus + id * capsule->vcpu_stride);
 }
 
-/* The one place where a guest-physical address becomes the hypervisor's: a pointer to length bytes that all lie in
- * the capsule's RAM, or NULL. length 0 gives NULL. The bytes may change under the caller: copy once, then check. */
+/* The one place where a guest-physical address becomes the hypervisor's: a pointer into the capsule's RAM if all
+ * *length bytes lie there, else NULL. *length is cut to what is adjacent in the host: less than asked for where RAM is
+ * in several pieces, whose edges are multiples of 2 MiB (RV32: 4 MiB). Length 0 gives NULL. The bytes may change under
+ * the caller: copy once, then check. */
+[[nodiscard]] void *capsule_ram_part(const struct capsule *capsule, gpa_t address, uint64_t *length);
+/* The same for what is used as a whole: NULL too if not all length bytes are adjacent in the host. What is aligned to
+ * its size and at most 2 MiB always is. */
 [[nodiscard]] void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length);
 
 /* Asks for a stop. Only the first request of a life counts; the caller must then leave the guest (OUTCOME_STOP). */

@@ -6,6 +6,7 @@
 
 struct hart *harts[MACHINE_HARTS_MAX];
 uint32_t hart_count;
+uint32_t hart_kind_count[HART_KINDS];
 struct hart_ops hart_ops;
 uint64_t clock_hz;
 

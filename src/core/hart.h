@@ -16,11 +16,13 @@ struct hart {
     const struct machine_hart *tree;
     uint32_t index; /* 0 … n−1 in the order of the tree */
     struct hart_features features;
+    enum hart_kind kind; /* set once, before any hart runs guests */
 
     /* Only this hart touches these: */
     struct vcpu *current;          /* loaded, or NULL */
     struct vcpu *resident;         /* whose registers are still in the hart, though it was saved; or NULL */
-    struct capsule *protected_for; /* whose PMP image is loaded, or NULL */
+    struct capsule *protected_for; /* whose memory its guests may reach now, or NULL */
+    uint64_t vmid_generation;      /* of the translations that this hart may still hold (isolation/hyp.c) */
     unsigned long guard_address;   /* pmpaddr of the page below the stack: locked, entry 0 */
     struct pmp_image loaded_image; /* what the PMP registers hold */
     struct timer slice;
@@ -47,6 +49,8 @@ static inline struct hart *hart_this(void)
 /* All harts that are usable, in the order of the tree. */
 extern struct hart *harts[MACHINE_HARTS_MAX];
 extern uint32_t hart_count;
+/* How many of them are of each kind. */
+extern uint32_t hart_kind_count[HART_KINDS];
 
 /* How the machine's timer and software interrupts are reached; set once at boot. */
 struct hart_ops {

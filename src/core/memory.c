@@ -209,6 +209,29 @@ bool memory_map_take_at(struct memory *map, struct range range)
     return false;
 }
 
+/* The multiple of align at a multiple of align that a free range holds; size 0: none. */
+static struct range aligned_part(struct range whole, uint64_t align)
+{
+    const uint64_t base = align_up(whole.base, align);
+    const uint64_t skipped = base - whole.base;
+    if (base < whole.base || skipped >= whole.size) {
+        return (struct range){0, 0};
+    }
+    return (struct range){base, align_down(whole.size - skipped, align)};
+}
+
+bool memory_map_take_most(struct memory *map, uint64_t size, uint64_t align, struct range *taken)
+{
+    struct range most = {0, 0};
+    for (size_t i = 0; i < map->count; i++) {
+        struct range part = aligned_part(map->free[i], align);
+        most = part.size > most.size ? part : most;
+    }
+    most.size = MIN(most.size, align_up(size, align));
+    *taken = most;
+    return memory_map_take_at(map, most);
+}
+
 void memory_map_give(struct memory *map, struct range range)
 {
     assert(map->outstanding > 0);
@@ -286,6 +309,19 @@ void memory_free(void *pointer, size_t bytes)
 bool memory_take(uint64_t size, uint64_t align, struct range *taken)
 {
     return machine_take(size, align, false, taken);
+}
+
+bool memory_take_high(uint64_t size, uint64_t align, struct range *taken)
+{
+    return machine_take(size, align, true, taken);
+}
+
+bool memory_take_most(uint64_t size, uint64_t align, struct range *taken)
+{
+    spinlock_take(&machine_lock);
+    bool found = memory_map_take_most(&machine_memory, size, align, taken);
+    spinlock_release(&machine_lock);
+    return found;
 }
 
 bool memory_take_at(struct range range)

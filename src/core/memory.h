@@ -24,6 +24,9 @@ void memory_map_carve(struct memory *map, struct range range);
  * highest that fits. False if there are none. take_at: exactly this range, all of which must be free. */
 bool memory_map_take(struct memory *map, uint64_t size, uint64_t align, bool highest, struct range *taken);
 bool memory_map_take_at(struct memory *map, struct range range);
+/* Takes as much as there is in one place, up to size: a multiple of align at a multiple of align (a power of two,
+ * ≥ PAGE_SIZE). False if nothing of align bytes is free. */
+bool memory_map_take_most(struct memory *map, uint64_t size, uint64_t align, struct range *taken);
 /* Gives back exactly a range that was taken. Asserts that no byte of it is free already. */
 void memory_map_give(struct memory *map, struct range range);
 uint64_t memory_map_free_bytes(const struct memory *map);
@@ -34,7 +37,9 @@ void *memory_alloc(size_t bytes);                                     /* page-al
 void memory_free(void *pointer, size_t bytes);                        /* same bytes as taken; scrubbed here */
 bool memory_take(uint64_t size, uint64_t align, struct range *taken); /* for a capsule's RAM: lowest that fits */
 bool memory_take_at(struct range range);
-void memory_give(struct range range); /* must have been scrubbed by the caller */
+bool memory_take_most(uint64_t size, uint64_t align, struct range *taken);
+bool memory_take_high(uint64_t size, uint64_t align, struct range *taken); /* the highest that fits; not zeroed */
+void memory_give(struct range range);                                      /* must have been scrubbed by the caller */
 uint64_t memory_free_bytes(void);
 
 #endif

@@ -6,54 +6,60 @@
 
 #include "core/fence.h"
 
-static struct {
+/* One queue for each kind of hart. */
+static struct run_queue {
     struct spinlock lock; /* guards the list, and every move to or from RUN_QUEUED */
     struct vcpu *head, *tail;
     atomic_uint length; /* read without the lock as a hint; exact under it */
     atomic_int started;
-    uint64_t slice_ticks;
-} queue;
+} queues[HART_KINDS];
+static uint64_t slice_ticks;
 
 void scheduler_init(uint32_t timebase_hz)
 {
     clock_hz = timebase_hz;
-    queue.slice_ticks = (uint64_t)timebase_hz * SLICE_MICROSECONDS / 1000000;
+    slice_ticks = (uint64_t)timebase_hz * SLICE_MICROSECONDS / 1000000;
 }
 
-static void append(struct vcpu *vcpu)
+static struct run_queue *queue_of(const struct vcpu *vcpu)
+{
+    return &queues[vcpu->capsule->hart_kind];
+}
+
+static void append(struct run_queue *queue, struct vcpu *vcpu)
 {
     vcpu->queue_next = NULL;
-    vcpu->queue_back = queue.tail;
-    if (queue.tail != NULL) {
-        queue.tail->queue_next = vcpu;
+    vcpu->queue_back = queue->tail;
+    if (queue->tail != NULL) {
+        queue->tail->queue_next = vcpu;
     } else {
-        queue.head = vcpu;
+        queue->head = vcpu;
     }
-    queue.tail = vcpu;
-    atomic_fetch_add(&queue.length, 1);
+    queue->tail = vcpu;
+    atomic_fetch_add(&queue->length, 1);
 }
 
-static void detach(struct vcpu *vcpu)
+static void detach(struct run_queue *queue, struct vcpu *vcpu)
 {
     if (vcpu->queue_back != NULL) {
         vcpu->queue_back->queue_next = vcpu->queue_next;
     } else {
-        queue.head = vcpu->queue_next;
+        queue->head = vcpu->queue_next;
     }
     if (vcpu->queue_next != NULL) {
         vcpu->queue_next->queue_back = vcpu->queue_back;
     } else {
-        queue.tail = vcpu->queue_back;
+        queue->tail = vcpu->queue_back;
     }
     vcpu->queue_next = vcpu->queue_back = NULL;
-    atomic_fetch_sub(&queue.length, 1);
+    atomic_fetch_sub(&queue->length, 1);
 }
 
 /* Rings one sleeping hart, the vCPU's last one if it sleeps. A hart that is about to sleep looks at the queue once more
  * after it has set its idle flag, so none is missed. */
-static void rouse(const struct hart *preferred)
+static void rouse(struct run_queue *queue, const struct hart *preferred)
 {
-    if (hart_this()->current == NULL && atomic_load(&queue.length) <= 1) {
+    if (hart_this()->current == NULL && atomic_load(&queue->length) <= 1) {
         return; /* this hart has nothing to run and takes it next */
     }
     for (uint32_t n = 0; n <= hart_count; n++) {
@@ -61,7 +67,7 @@ static void rouse(const struct hart *preferred)
         if (n == 0 && preferred != NULL) {
             hart = harts[preferred->index];
         }
-        if (hart != NULL && atomic_exchange(&hart->idle, false) != 0) {
+        if (hart != NULL && &queues[hart->kind] == queue && atomic_exchange(&hart->idle, false) != 0) {
             if (hart != hart_this()) {
                 hart_ring(hart);
             }
@@ -72,17 +78,18 @@ static void rouse(const struct hart *preferred)
 
 bool scheduler_wake(struct vcpu *vcpu, enum vcpu_run from, bool (*ready)(const struct vcpu *vcpu))
 {
+    struct run_queue *queue = queue_of(vcpu);
     const struct hart *last = NULL;
-    spinlock_take(&queue.lock);
+    spinlock_take(&queue->lock);
     bool woken = atomic_load(&vcpu->run) == from && (ready == NULL || ready(vcpu));
     if (woken) {
         last = vcpu->last_hart; /* whoever takes it may change that */
         atomic_store(&vcpu->run, RUN_QUEUED);
-        append(vcpu);
+        append(queue, vcpu);
     }
-    spinlock_release(&queue.lock);
+    spinlock_release(&queue->lock);
     if (woken) {
-        rouse(last);
+        rouse(queue, last);
     }
     return woken;
 }
@@ -90,18 +97,19 @@ bool scheduler_wake(struct vcpu *vcpu, enum vcpu_run from, bool (*ready)(const s
 /* For the hart that loaded it and takes the next from the queue at once: nobody needs to be roused. */
 static void requeue(struct vcpu *vcpu)
 {
-    spinlock_take(&queue.lock);
+    struct run_queue *queue = queue_of(vcpu);
+    spinlock_take(&queue->lock);
     atomic_store(&vcpu->run, RUN_QUEUED);
-    append(vcpu);
-    spinlock_release(&queue.lock);
+    append(queue, vcpu);
+    spinlock_release(&queue->lock);
 }
 
-static void sweep(struct capsule *capsule)
+static void sweep(struct run_queue *queue, struct capsule *capsule)
 {
     for (uint32_t id = 0; id < capsule->config.vcpus; id++) {
         struct vcpu *vcpu = capsule_vcpu(capsule, id);
         if (atomic_load(&vcpu->run) == RUN_QUEUED) {
-            detach(vcpu);
+            detach(queue, vcpu);
         }
         atomic_store(&vcpu->run, RUN_OFF);
     }
@@ -109,50 +117,52 @@ static void sweep(struct capsule *capsule)
 
 bool scheduler_sweep(struct capsule *capsule, unsigned *state)
 {
-    spinlock_take(&queue.lock);
+    struct run_queue *queue = &queues[capsule->hart_kind];
+    spinlock_take(&queue->lock);
     *state = atomic_load(&capsule->state);
     bool swept = (*state & 0xff) == CAPSULE_STOPPING && atomic_load(&capsule->loaded) == 0;
     if (swept) {
         atomic_store(&capsule->state, CAPSULE_COMMITTING);
-        sweep(capsule);
+        sweep(queue, capsule);
     }
-    spinlock_release(&queue.lock);
+    spinlock_release(&queue->lock);
     return swept;
 }
 
-static bool overcommitted(void)
+static bool overcommitted(enum hart_kind kind)
 {
-    return atomic_load(&queue.started) > (int)hart_count;
+    return atomic_load_explicit(&queues[kind].started, memory_order_relaxed) > (int)hart_kind_count[kind];
 }
 
 /* Harts that run a vCPU without a slice must learn that others now wait for their turn. */
-void scheduler_count_started(int change)
+void scheduler_count_started(const struct capsule *capsule, int change)
 {
-    bool before = overcommitted();
-    atomic_fetch_add(&queue.started, change);
-    if (before || !overcommitted()) {
+    const enum hart_kind kind = capsule->hart_kind;
+    bool before = overcommitted(kind);
+    atomic_fetch_add(&queues[kind].started, change);
+    if (before || !overcommitted(kind)) {
         return;
     }
     for (uint32_t n = 0; n < hart_count; n++) {
-        if (harts[n] != hart_this()) {
+        if (harts[n]->kind == kind && harts[n] != hart_this()) {
             hart_ring(harts[n]);
         }
     }
 }
 
-static struct vcpu *take(void)
+static struct vcpu *take(struct run_queue *queue)
 {
-    if (atomic_load(&queue.length) == 0) {
+    if (atomic_load(&queue->length) == 0) {
         return NULL;
     }
-    spinlock_take(&queue.lock);
-    struct vcpu *vcpu = queue.head;
+    spinlock_take(&queue->lock);
+    struct vcpu *vcpu = queue->head;
     if (vcpu != NULL) {
-        detach(vcpu);
+        detach(queue, vcpu);
         atomic_fetch_add(&vcpu->capsule->loaded, 1); /* under the lock: a stop can't commit past us */
         atomic_store(&vcpu->run, RUN_LOADED);
     }
-    spinlock_release(&queue.lock);
+    spinlock_release(&queue->lock);
     return vcpu;
 }
 
@@ -161,7 +171,7 @@ static void idle(struct hart *hart)
 {
     atomic_store(&hart->idle, true);
     hart_program_timer(hart);
-    if (atomic_load(&queue.length) == 0 && arch_hart_pending() == 0) {
+    if (atomic_load(&queues[hart->kind].length) == 0 && arch_hart_pending() == 0) {
         arch_hart_wait();
     }
     atomic_store(&hart->idle, false);
@@ -177,19 +187,19 @@ static void slice_ended(struct timer *timer)
 static void arm_slice(struct hart *hart)
 {
     hart->slice.fire = slice_ended;
-    timer_arm(&hart->timers, &hart->slice, clock_now() + queue.slice_ticks);
+    timer_arm(&hart->timers, &hart->slice, clock_now() + slice_ticks);
 }
 
 /* Puts a vCPU that take() returned onto this hart. */
 static void load(struct hart *hart, struct vcpu *vcpu)
 {
-    const struct capsule *capsule = vcpu->capsule;
+    struct capsule *capsule = vcpu->capsule;
     bool moved = vcpu->last_hart != hart;
     vcpu_arrive(vcpu, hart);
     bool resident = hart->resident == vcpu && !moved; /* unless arriving made a new context of it */
     if (hart->protected_for != capsule) {
         capsule->isolation->enter(hart, capsule);
-        hart->protected_for = (struct capsule *)vcpu->capsule;
+        hart->protected_for = capsule;
     }
     if (moved) {
         arch_fence_i();
@@ -249,7 +259,7 @@ static bool may_run(const struct vcpu *vcpu)
 static struct vcpu *find(struct hart *hart)
 {
     for (;;) {
-        struct vcpu *vcpu = take();
+        struct vcpu *vcpu = take(&queues[hart->kind]);
         if (vcpu == NULL) {
             idle(hart);
         } else if (fill_for(hart, vcpu)) {
@@ -271,19 +281,34 @@ static void let_go_if_due(struct hart *hart)
         vcpu->leaving = RUN_OFF;
     } else if (vcpu->leaving == RUN_LOADED && hart->reschedule) {
         hart->reschedule = false;
-        if (atomic_load(&queue.length) != 0) {
+        if (atomic_load(&queues[hart->kind].length) != 0) {
             vcpu->leaving = RUN_QUEUED;
         }
     }
     if (vcpu->leaving != RUN_LOADED) {
         unload(hart, vcpu);
-    } else if (overcommitted() && hart->slice.heap == NULL) {
+    } else if (overcommitted(hart->kind) && hart->slice.heap == NULL) {
         arm_slice(hart);
     }
 }
 
+/* Whether there is nothing to do between this trap and the return to the same guest. Whoever changes what is looked at
+ * here from another hart rings this one afterwards, so that it looks again: no order of memory is needed. */
+static bool nothing_new(const struct hart *hart)
+{
+    const struct vcpu *vcpu = hart->current;
+    return vcpu != NULL && !DIOSIX_DEBUG && vcpu->leaving == RUN_LOADED && !hart->reschedule &&
+           atomic_load_explicit(&vcpu->pending, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&vcpu->capsule->state, memory_order_relaxed) == CAPSULE_RUNNING &&
+           atomic_load_explicit(&hart->timers.changes, memory_order_relaxed) == hart->timer_changes &&
+           (hart->slice.heap != NULL || !overcommitted(hart->kind));
+}
+
 struct arch_context *scheduler_next(struct hart *hart)
 {
+    if (nothing_new(hart)) {
+        return &hart->current->context;
+    }
     if (hart->current != NULL) {
         let_go_if_due(hart);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which vCPU a hart runs next. One queue for all harts, first in, first out; a vCPU runs until it sleeps, blocks or
- * its slice ends. Slices are armed only while there are more started vCPUs than harts.
+ * Which vCPU a hart runs next. One queue for all harts of a kind, first in, first out; a vCPU runs until it sleeps,
+ * blocks or its slice ends. Slices are armed only while there are more started vCPUs than harts.
  *
  * All moves to and from RUN_QUEUED happen under the queue's lock; a hart alone moves its vCPU out of RUN_LOADED.
  */
@@ -29,7 +29,7 @@ bool scheduler_wake(struct vcpu *vcpu, enum vcpu_run from, bool (*ready)(const s
  * was in *state. */
 bool scheduler_sweep(struct capsule *capsule, unsigned *state);
 
-/* How many vCPUs may want a hart (not RUN_OFF); change by +1 or −1. */
-void scheduler_count_started(int change);
+/* How many vCPUs may want a hart (not RUN_OFF) of the capsule's kind; change by +1 or −1. */
+void scheduler_count_started(const struct capsule *capsule, int change);
 
 #endif

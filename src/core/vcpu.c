@@ -105,7 +105,7 @@ void vcpu_start(struct vcpu *vcpu, unsigned long entry, unsigned long argument)
     /* Notes to fence stay: who left one may wait for the answer. */
     atomic_fetch_and(&vcpu->pending, (unsigned)(EVENT_FENCE_VMA | EVENT_FENCE_I));
     atomic_fetch_add(&vcpu->capsule->started, 1);
-    scheduler_count_started(1);
+    scheduler_count_started(vcpu->capsule, 1);
     atomic_store(&vcpu->hsm, SBI_HSM_STARTED);
     scheduler_wake(vcpu, RUN_OFF, NULL);
 }
@@ -185,7 +185,7 @@ static void left_for_good(struct vcpu *vcpu)
     if (atomic_load(&vcpu->hsm) != SBI_HSM_STOP_PENDING) {
         return; /* its capsule is stopping: capsule.c clears up */
     }
-    scheduler_count_started(-1);
+    scheduler_count_started(capsule, -1);
     bool last = atomic_fetch_sub(&capsule->started, 1) == 1;
     atomic_store(&vcpu->hsm, SBI_HSM_STOPPED);
     if (last) {

@@ -13,6 +13,13 @@
 struct capsule;
 struct hart;
 
+/* Harts by whom they serve. All harts of a kind can run all vCPUs of a capsule that runs on that kind. */
+enum hart_kind {
+    HART_PMP, /* capsules in pmp isolation */
+    HART_HYP, /* those in hyp; those in pmp too if no hart is of the other kind */
+    HART_KINDS,
+};
+
 /* Events in vcpu->pending, set by any hart, folded in by the hart that runs the vCPU on its way to the guest. */
 enum vcpu_event {
     EVENT_IPI = 1 << 0,      /* raise the software interrupt */
@@ -48,6 +55,8 @@ struct vcpu {
     uint64_t deadline;      /* guest timer without Sstc; ~0: none */
     struct timer timer;     /* wakes it at its deadline */
     bool external_raised;   /* as last folded into the hart */
+    unsigned long retry_pc; /* where it last faulted in RAM that it has (trap/mmio.c), and how often in a row */
+    unsigned retries;
     struct {
         bool resumes; /* non-retentive suspend: restart at entry when woken */
         unsigned long entry, argument;

@@ -8,7 +8,17 @@
 
 /* What an extension needs of the hypervisor. Without any an extension is harmless: no state of its own, or none that
  * isn't switched with F and D. */
-enum needs { ALWAYS = 0, VECTOR = 1 << 0, SSTC = 1 << 1, CBO = 1 << 2, SVPBMT = 1 << 3 };
+enum needs {
+    ALWAYS = 0,
+    VECTOR = 1 << 0,
+    SSTC = 1 << 1,
+    CBOM = 1 << 2,
+    CBOZ = 1 << 3,
+    SVPBMT = 1 << 4,
+    SVADU = 1 << 5,
+    SVADE = 1 << 6, /* that is: no Svadu. With both named a guest would have to ask for what it has */
+    SVINVAL = 1 << 7,
+};
 
 /* Related ones side by side are easier to read. */
 /* clang-format off */
@@ -17,7 +27,7 @@ static const struct row {
     unsigned needs;
 } rows[] = {
     /* cache blocks: prefetching is a hint that nobody has to allow */
-    {"zicbom", CBO}, {"zicboz", CBO}, {"zicbop", ALWAYS},
+    {"zicbom", CBOM}, {"zicboz", CBOZ}, {"zicbop", ALWAYS},
     /* integer, hints and conditional operations */
     {"zicntr", ALWAYS}, {"zicond", ALWAYS}, {"zicsr", ALWAYS}, {"zifencei", ALWAYS}, {"zihintntl", ALWAYS},
     {"zihintpause", ALWAYS}, {"zmmul", ALWAYS},
@@ -34,7 +44,7 @@ static const struct row {
     /* vector */
     {"zvfh", VECTOR}, {"zvfhmin", VECTOR}, {"zvb*", VECTOR}, {"zvk*", VECTOR},
     /* supervisor */
-    {"sstc", SSTC}, {"svinval", ALWAYS}, {"svnapot", ALWAYS}, {"svpbmt", SVPBMT},
+    {"sstc", SSTC}, {"svade", SVADE}, {"svadu", SVADU}, {"svinval", SVINVAL}, {"svnapot", ALWAYS}, {"svpbmt", SVPBMT},
 };
 /* clang-format on */
 
@@ -121,8 +131,9 @@ bool isa_next(const char **cursor, struct isa_extension *extension)
 
 static unsigned provided(const struct guest_isa_options *options)
 {
-    return (options->vector ? VECTOR : 0U) | (options->sstc ? SSTC : 0U) | (options->cbo ? CBO : 0U) |
-           (options->svpbmt ? SVPBMT : 0U);
+    return (options->vector ? VECTOR : 0U) | (options->sstc ? SSTC : 0U) | (options->zicbom ? CBOM : 0U) |
+           (options->zicboz ? CBOZ : 0U) | (options->svpbmt ? SVPBMT : 0U) | (options->svinval ? SVINVAL : 0U) |
+           (options->svadu ? SVADU : (unsigned)SVADE);
 }
 
 static bool row_matches(const struct row *row, const struct isa_extension *extension)
@@ -184,4 +195,50 @@ void guest_isa(const char *host_isa, const struct guest_isa_options *options, ch
         }
     }
     out[used] = '\0';
+}
+
+/* Whether any of the extensions is this one; a "g" stands for its five letters. */
+static bool has_extension(const char *extensions, const struct isa_extension *wanted)
+{
+    struct isa_extension extension;
+    if (wanted->length == 1 && wanted->name[0] != 'g') {
+        return has_letter(extensions, wanted->name[0]);
+    }
+    if (wanted->length == 1) {
+        bool all = true;
+        for (const char *letter = "imafd"; *letter != '\0'; letter++) {
+            all = all && has_letter(extensions, *letter);
+        }
+        return all;
+    }
+    while (isa_next(&extensions, &extension)) {
+        if (extension.length == wanted->length && memcmp(extension.name, wanted->name, wanted->length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void isa_keep_common(char *isa, const char *other)
+{
+    const char *cursor = isa_extensions(isa);
+    const char *others = isa_extensions(other);
+    struct isa_extension extension;
+    if (cursor == NULL || others == NULL) {
+        isa[0] = '\0';
+        return;
+    }
+    /* What is kept moves towards the start, behind the place that is read: an underscore stands before every name that
+     * needs one in the original too. */
+    char *end = isa + (cursor - isa);
+    while (isa_next(&cursor, &extension)) {
+        if (has_extension(others, &extension)) {
+            if (extension.length > 1 && end > isa + 4) {
+                *end++ = '_';
+            }
+            memmove(end, extension.name, extension.length);
+            end += extension.length;
+        }
+    }
+    *end = '\0';
 }

@@ -13,8 +13,11 @@ enum { GUEST_ISA_MAX = 512 }; /* bytes that hold whatever guest_isa can write */
 struct guest_isa_options {
     bool vector; /* vector state is switched */
     bool sstc;   /* the guest has its own timer compare register */
-    bool cbo;    /* menvcfg lets S-mode use zicbom and zicboz */
+    bool zicbom; /* menvcfg lets S-mode use them */
+    bool zicboz;
     bool svpbmt; /* menvcfg lets page tables say memory types */
+    bool svadu;  /* menvcfg lets hardware set A and D; else it faults where they are clear, or does as it always did */
+    bool svinval;
 };
 
 /* Writes the part of a host's ISA string (lower case, as in struct machine_hart) that a capsule may use: known
@@ -22,6 +25,9 @@ struct guest_isa_options {
  * Single letters in the standard order, then the others in the host's, "_" before each. Extensions that aren't
  * known, or don't fit into size bytes with the NUL, are left out; "" if host_isa is no RISC-V ISA string. */
 void guest_isa(const char *host_isa, const struct guest_isa_options *options, char *out, size_t size);
+
+/* Takes out of isa, in place, every extension that other doesn't name. Version numbers go too. */
+void isa_keep_common(char *isa, const char *other);
 
 /* One extension of an ISA string: length characters at name, version number left out. */
 struct isa_extension {

@@ -1,131 +1,91 @@
 /* SPDX-License-Identifier: MIT
  *
- * Isolation by physical memory protection: guest-physical is host-physical, and a hart's PMP admits the RAM of the one
- * capsule that it runs. Entries, lowest first: the guard page below the hart's stack (locked, so that M-mode faults
- * on it too), the hypervisor's image (denied, though default deny would do), the capsule's RAM.
+ * Isolation by physical memory protection alone: guest-physical is host-physical, and a hart's PMP admits the RAM of
+ * the one capsule that it runs. On a hart with H, where S-mode would be HS-mode and reach what others left there, the
+ * guest runs in VS-mode with stage 2 switched off.
  */
+#include "core/log.h"
+#include "core/memory.h"
 #include "isolation/isolation.h"
+#include "isolation/pmp_wall.h"
 
-#include "isolation/pmp_plan.h"
-
-enum { RULE_GUARD, RULE_HYPERVISOR, RULE_RAM, RULES };
-
-static struct range hypervisor_image;
-static struct range sample_guard; /* any hart's: all have the same form */
-
-static enum dx_error plan(const struct pmp_features *features, struct range guard, struct range ram,
-                          struct pmp_image *image, struct refusal *refusal)
+static bool serves(const struct hart *hart)
 {
-    const struct pmp_rule rules[RULES] = {
-        [RULE_GUARD] = {guard, 0},
-        [RULE_HYPERVISOR] = {hypervisor_image, 0},
-        [RULE_RAM] = {ram, PMP_RWX},
-    };
-    enum dx_error error = pmp_plan(features, rules, RULES, features->entries, image, refusal);
-    if (error == DX_OK) {
-        image->config[RULE_GUARD] |= PMP_LOCKED;
-    }
-    return error;
+    (void)hart;
+    return true; /* whoever passed isolation_hart_prepare */
 }
 
-enum dx_error pmp_hart_prepare(struct hart *hart, struct range guard, struct range image, struct refusal *refusal)
+/* A power of two at its own multiple needs one PMP entry, anything else two. */
+static bool take_anywhere(uint64_t size, struct range *ram)
 {
-    const struct hart_features *features = &hart->features;
-    if (features->hypervisor) {
-        return refuse(refusal, DX_HAS_H, "hart %lu has the H extension and it cannot be switched off", hart->arch.id);
+    const uint64_t natural = is_power_of_two(size) ? MAX(size, (uint64_t)PAGE_SIZE) : (uint64_t)RAM_ALIGN;
+    const uint64_t align = size < RAM_ALIGN ? natural : (uint64_t)RAM_ALIGN;
+    return (natural > align && memory_take(size, natural, ram)) || memory_take(size, align, ram);
+}
+
+static enum dx_error take_ram(struct capsule *capsule, struct refusal *refusal)
+{
+    const struct capsule_config *config = &capsule->config;
+    struct range ram = {config->memory_base, config->memory};
+    if (config->has_memory_base && !memory_take_at(ram)) {
+        return refuse(refusal, DX_NO_MEMORY,
+                      "%s: memory-base 0x%llx size 0x%llx is not free RAM of this machine (pmp: guest-physical is "
+                      "host-physical)",
+                      config->name, (unsigned long long)ram.base, (unsigned long long)ram.size);
     }
-    if (features->pmp_locked) {
-        return refuse(refusal, DX_NO_PMP, "hart %lu: an earlier boot stage locked PMP entries", hart->arch.id);
+    if (!config->has_memory_base && !take_anywhere(config->memory, &ram)) {
+        return refuse(refusal, DX_NO_MEMORY, "%s: memory of %llu MiB does not fit: %llu MiB are free", config->name,
+                      (unsigned long long)(config->memory / MIB), (unsigned long long)(memory_free_bytes() / MIB));
     }
-    if (features->pmp.entries == 0) {
-        return refuse(refusal, DX_NO_PMP, "hart %lu has no PMP entries", hart->arch.id);
-    }
-    hypervisor_image = image;
-    sample_guard = guard;
-    enum dx_error error = plan(&features->pmp, guard, (struct range){0, 0}, &hart->loaded_image, refusal);
-    if (error != DX_OK) {
-        return error;
-    }
-    hart->guard_address = hart->loaded_image.address[RULE_GUARD];
-    arch_pmp_load(features, &hart->loaded_image, NULL);
+    capsule->ram = ram;
+    capsule->pieces[0] = (struct ram_piece){.size = ram.size, .host = {ram.base}};
+    capsule->piece_count = 1;
     return DX_OK;
 }
 
-/* The capsule's image for this hart: everyone's but for the guard page. */
-static void image_for(const struct hart *hart, const struct capsule *capsule, struct pmp_image *image)
+static void release(struct capsule *capsule)
 {
-    *image = capsule->pmp;
-    image->address[RULE_GUARD] = hart->guard_address;
-}
-
-static void enter(struct hart *hart, const struct capsule *capsule)
-{
-    struct pmp_image image;
-    image_for(hart, capsule, &image);
-    arch_pmp_load(&hart->features, &image, &hart->loaded_image);
-    hart->loaded_image = image;
-}
-
-/* Not inlined: two images are too much for one frame. */
-__attribute__((noinline)) static void compare_registers(const struct hart *hart, const struct pmp_image *planned)
-{
-    struct pmp_image found;
-    arch_pmp_read(&hart->features, &found);
-    for (uint32_t n = 0; n < found.count; n++) {
-        assert(found.config[n] == (n < planned->count ? planned->config[n] : 0));
-        assert(found.address[n] == (n < planned->count ? planned->address[n] : 0));
+    if (capsule->piece_count != 0) {
+        memory_give(capsule->ram);
+        capsule->piece_count = 0;
     }
 }
 
-/* Plans anew from the capsule's map, reads the registers back, and compares both with what was loaded. */
+static void describe(const struct capsule *capsule)
+{
+    log_info("Capsule %u (%s): isolation pmp, %u PMP entries%s", (unsigned)capsule->id, capsule->config.name,
+             (unsigned)capsule->pmp.count, capsule->hart_kind == HART_HYP ? ", in VS-mode without stage 2" : "");
+}
+
+static void enter(struct hart *hart, struct capsule *capsule)
+{
+    if (hart->arch.is_virtual != 0) {
+        arch_stage2_load(0);
+    }
+    pmp_wall_enter(hart, capsule);
+}
+
 static void verify(const struct hart *hart, const struct capsule *capsule)
 {
-    struct pmp_image planned;
-    struct refusal refusal;
-    enum dx_error error = plan(&hart->features.pmp, sample_guard, capsule->ram, &planned, &refusal);
-    assert(error == DX_OK);
-    planned.address[RULE_GUARD] = hart->guard_address;
-    compare_registers(hart, &planned);
+    assert(hart->arch.is_virtual == 0 || arch_stage2_read() == 0);
+    pmp_wall_verify(hart, capsule);
 }
 
-static const struct isolation_ops pmp_ops = {.name = "pmp", .enter = enter, .verify = verify};
-
-enum dx_error pmp_capsule_prepare(struct capsule *capsule, struct refusal *refusal)
-{
-    for (uint32_t n = 0; n < hart_count; n++) {
-        if (atomic_load(&harts[n]->online)) {
-            enum dx_error error = plan(&harts[n]->features.pmp, sample_guard, capsule->ram, &capsule->pmp, refusal);
-            if (error != DX_OK) {
-                return error;
-            }
-        }
-    }
-    capsule->isolation = &pmp_ops;
-    return DX_OK;
-}
-
-enum dx_error pmp_self_test(struct hart *hart, const struct capsule *capsule, hpa_t other, struct refusal *refusal)
+static enum dx_error self_test(struct hart *hart, struct capsule *capsule, hpa_t other, struct refusal *refusal)
 {
     enter(hart, capsule);
     hart->protected_for = NULL; /* whatever runs next loads its own */
-    const hpa_t closed[] = {
-        {hypervisor_image.base},
-        {range_last(hypervisor_image)},
-        {hart->arch.stack_top - 1},
-        other,
-        /* the bytes beside the capsule, whatever is there; at an end of the address space: other once more */
-        {capsule->ram.base != 0 ? capsule->ram.base - 1 : other.at},
-        {range_last(capsule->ram) != UINTPTR_MAX ? range_last(capsule->ram) + 1 : other.at},
-    };
-    for (size_t n = 0; n < ARRAY_LENGTH(closed); n++) {
-        if (arch_supervisor_can_load(closed[n])) {
-            return refuse(refusal, DX_NO_PMP, "hart %lu: PMP does not stop S-mode at 0x%llx", hart->arch.id,
-                          (unsigned long long)closed[n].at);
-        }
-    }
-    if (!arch_supervisor_can_load((hpa_t){capsule->ram.base}) ||
-        !arch_supervisor_can_load((hpa_t){range_last(capsule->ram)})) {
-        return refuse(refusal, DX_NO_PMP, "hart %lu: PMP stops S-mode in the capsule's own RAM", hart->arch.id);
-    }
-    return DX_OK;
+    return pmp_wall_test(hart, capsule, other, refusal);
 }
+
+const struct isolation_ops isolation_pmp = {
+    .name = "pmp",
+    .serves = serves,
+    .take_ram = take_ram,
+    .prepare = pmp_wall_plan,
+    .release = release,
+    .describe = describe,
+    .enter = enter,
+    .verify = verify,
+    .self_test = self_test,
+};

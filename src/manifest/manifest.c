@@ -191,9 +191,11 @@ static enum dx_error check_names_before(const struct manifest *manifest, int nod
 }
 
 /* A memory-base may be a place in the host's memory, unless isolation is surely hyp. */
-static bool wants_place(const struct capsule_config *config)
+static bool wants_place(const struct manifest *manifest, const struct capsule_config *config)
 {
-    return config->has_memory_base && config->isolation != ISOLATION_HYP;
+    const bool physical =
+        config->isolation == ISOLATION_AUTO ? manifest->places_are_physical : config->isolation == ISOLATION_PMP;
+    return config->has_memory_base && physical;
 }
 
 /* Two capsules that ask for the same memory: the first keeps it, unless its node on its own is refused. One that was
@@ -208,7 +210,7 @@ static enum dx_error check_places_before(const struct manifest *manifest, int no
             continue;
         }
         struct capsule_config first;
-        if (capsule_node_read(manifest, other, &first, refusal) != DX_OK || !wants_place(&first)) {
+        if (capsule_node_read(manifest, other, &first, refusal) != DX_OK || !wants_place(manifest, &first)) {
             continue;
         }
         struct range theirs = {.base = first.memory_base, .size = first.memory};
@@ -234,7 +236,7 @@ static enum dx_error visit_capsule(const struct manifest *manifest, int node, in
     if (error == DX_OK) {
         error = check_names_before(manifest, node, config, refusal);
     }
-    if (error == DX_OK && wants_place(config)) {
+    if (error == DX_OK && wants_place(manifest, config)) {
         error = check_places_before(manifest, node, config, refusal);
     }
     return error;

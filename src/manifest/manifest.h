@@ -15,9 +15,10 @@ enum { CAPSULE_BOOTARGS_MAX = 2047 }; /* characters */
 /* An opened manifest: where in the blob its parts are. */
 struct manifest {
     const void *blob;
-    int capsules;       /* offset of /capsules */
-    int after_capsules; /* of the root's next child; negative if there is none */
-    int images;         /* of /images; negative if there is none */
+    int capsules;             /* offset of /capsules */
+    int after_capsules;       /* of the root's next child; negative if there is none */
+    int images;               /* of /images; negative if there is none */
+    bool places_are_physical; /* memory-base is a host address unless isolation says otherwise; the opener's to set */
 };
 
 /* Whether the bytes at blob (8-byte aligned; limit of them may be read) are a sound device tree that calls itself a

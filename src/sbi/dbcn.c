@@ -9,13 +9,17 @@
 /* Bytes moved by one call: what bounds a flood. Guests repeat a call that moved less than they asked for. */
 enum { DBCN_BYTES_MAX = 256 };
 
-/* (length, low, high) as a pointer to the length bytes there, all in the capsule's RAM, or NULL. length isn't 0. */
-static uint8_t *guest_buffer(const struct sbi_call *call)
+/* (length, low, high) as a pointer to the bytes there, all in the capsule's RAM, or NULL. length isn't 0; at most
+ * *adjacent of them are in one place. */
+static uint8_t *guest_buffer(const struct sbi_call *call, size_t *adjacent)
 {
     if (XLEN == 64 && call->args[2] != 0) {
         return NULL; /* no address has more than 64 bits */
     }
-    return capsule_ram(call->vcpu->capsule, (gpa_t){sbi_argument64(call, 1)}, call->args[0]);
+    uint64_t length = call->args[0];
+    uint8_t *bytes = capsule_ram_part(call->vcpu->capsule, (gpa_t){sbi_argument64(call, 1)}, &length);
+    *adjacent = (size_t)MIN(length, (uint64_t)DBCN_BYTES_MAX);
+    return bytes;
 }
 
 /* write(length, low, high): never waits; a1 says how many bytes were taken, 0 if the console is full. */
@@ -24,12 +28,12 @@ static long write_bytes(struct sbi_call *call)
     if (call->args[0] == 0) {
         return SBI_SUCCESS;
     }
-    const uint8_t *source = guest_buffer(call);
+    size_t length = 0;
+    const uint8_t *source = guest_buffer(call, &length);
     if (source == NULL) {
         return SBI_ERR_INVALID_PARAM;
     }
     uint8_t copy[DBCN_BYTES_MAX]; /* other vCPUs may change the source meanwhile */
-    size_t length = MIN(call->args[0], sizeof(copy));
     memcpy(copy, source, length);
     call->value = (long)console_port_write(&call->vcpu->capsule->console, copy, length);
     return SBI_SUCCESS;
@@ -41,11 +45,11 @@ static long read_bytes(struct sbi_call *call)
     if (call->args[0] == 0) {
         return SBI_SUCCESS;
     }
-    uint8_t *target = guest_buffer(call);
+    size_t length = 0;
+    uint8_t *target = guest_buffer(call, &length);
     if (target == NULL) {
         return SBI_ERR_INVALID_PARAM;
     }
-    size_t length = MIN(call->args[0], (size_t)DBCN_BYTES_MAX);
     size_t count = 0;
     int byte = 0;
     while (count < length && (byte = console_port_get(&call->vcpu->capsule->console)) >= 0) {

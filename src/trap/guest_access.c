@@ -3,8 +3,6 @@
  * A guest's memory by its virtual addresses. The tables are the guest's and may change while we look: every address
  * they give is checked against the capsule's RAM before it is used, each time.
  */
-#include <string.h>
-
 #include "isolation/guest_walk.h"
 #include "trap/trap.h"
 
@@ -39,12 +37,13 @@ static unsigned long fault_of(enum guest_access access, bool page)
 bool guest_translate(struct trap *trap, gva_t address, enum guest_access access, gpa_t *result)
 {
     struct vcpu *vcpu = trap->vcpu;
+    const unsigned long status = arch_virtual_status(&vcpu->context);
     const struct guest_view view = {
         .xlen = (unsigned)XLEN,
         .satp = arch_virtual_satp(),
         .user = trap_from_user(trap),
-        .sum = (vcpu->context.status & STATUS_SUM) != 0,
-        .mxr = (vcpu->context.status & STATUS_MXR) != 0,
+        .sum = (status & STATUS_SUM) != 0,
+        .mxr = (status & STATUS_MXR) != 0,
         .read_entry = read_entry,
         .context = vcpu->capsule,
     };
@@ -57,33 +56,36 @@ bool guest_translate(struct trap *trap, gva_t address, enum guest_access access,
     return true;
 }
 
-/* One half-word of the instruction stream. */
-static bool fetch_half(struct trap *trap, unsigned long pc, uint16_t *half)
+/* One half-word of the instruction stream, which is at pc and at place. */
+static bool fetch_half(struct trap *trap, unsigned long pc, gpa_t place, uint16_t *half)
 {
-    gpa_t place;
-    if (!guest_translate(trap, (gva_t){pc}, GUEST_FETCH, &place)) {
-        return false;
-    }
-    const void *bytes = capsule_ram(trap->vcpu->capsule, place, sizeof(*half));
-    if (bytes == NULL) {
+    const volatile uint16_t *bytes = capsule_ram(trap->vcpu->capsule, place, sizeof(*half));
+    if (bytes == NULL || (place.at & 1) != 0) {
         trap->cause = CAUSE_FETCH_ACCESS;
         trap->value = pc;
         return false;
     }
-    memcpy(half, bytes, sizeof(*half));
+    *half = *bytes;
     return true;
 }
 
 bool guest_instruction(struct trap *trap, uint32_t *bits)
 {
-    unsigned long pc = trap->vcpu->context.pc;
+    const unsigned long pc = trap->vcpu->context.pc;
     uint16_t low = 0;
     uint16_t high = 0;
-    if (!fetch_half(trap, pc, &low)) {
+    gpa_t place;
+    if (!guest_translate(trap, (gva_t){pc}, GUEST_FETCH, &place) || !fetch_half(trap, pc, place, &low)) {
         return false;
     }
-    if ((low & 3) == 3 && !fetch_half(trap, pc + 2, &high)) { /* perhaps on another page */
-        return false;
+    if ((low & 3) == 3) {
+        place.at += sizeof(low);
+        if (place.at % PAGE_SIZE == 0 && !guest_translate(trap, (gva_t){pc + 2}, GUEST_FETCH, &place)) {
+            return false; /* the other half is on another page */
+        }
+        if (!fetch_half(trap, pc + 2, place, &high)) {
+            return false;
+        }
     }
     *bits = (uint32_t)high << 16 | low;
     return true;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A guest's loads and stores outside its RAM. In pmp the hardware reports a guest-virtual address, or none at all: so
- * the instruction is read and decoded, the address computed from its operands and translated by the guest's own
- * tables. What was decoded may not be what trapped (another vCPU may have changed it): all that is done is
+ * A guest's loads and stores outside its RAM: access faults from PMP, guest-page faults from stage 2. In pmp the
+ * hardware reports a guest-virtual address, or none at all, and in hyp what it reports besides differs from hart to
+ * hart: so in both the instruction is read and decoded, the address computed from its operands and translated by the
+ * guest's own tables. What was decoded may not be what trapped (another vCPU may have changed it): all that is done is
  * one access to one device of this capsule, which the guest may make anyway.
  */
 #include "isolation/guest_walk.h"
@@ -31,9 +32,41 @@ static void perform(struct vcpu *vcpu, struct device *device, gpa_t place, const
     vcpu->context.pc += insn->length;
 }
 
+/* A fault in RAM that the capsule has: another vCPU has just changed the page tables, and it won't come again; or the
+ * machine denies what we gave, and it comes again for ever. */
+static enum outcome try_again(struct trap *trap, unsigned long cause)
+{
+    enum { TRIES_MAX = 100 };
+    struct vcpu *vcpu = trap->vcpu;
+    vcpu->retries = vcpu->retry_pc == vcpu->context.pc ? vcpu->retries + 1 : 1;
+    vcpu->retry_pc = vcpu->context.pc;
+    if (vcpu->retries > TRIES_MAX) {
+        capsule_crash(vcpu, cause, trap->value, "the machine denies the capsule its own RAM");
+        return OUTCOME_STOP;
+    }
+    return OUTCOME_RESUME;
+}
+
+/* From a device, a hole, or page tables that lie there. */
+enum outcome trap_fetch_fault(struct trap *trap)
+{
+    const unsigned long cause = trap->cause;
+    gpa_t place;
+    trap->cause = CAUSE_FETCH_ACCESS;
+    if (guest_translate(trap, (gva_t){trap->value}, GUEST_FETCH, &place) &&
+        capsule_ram(trap->vcpu->capsule, place, 1) != NULL) {
+        return try_again(trap, cause);
+    }
+    return OUTCOME_REFLECT;
+}
+
 enum outcome trap_access_fault(struct trap *trap)
 {
     struct vcpu *vcpu = trap->vcpu;
+    const unsigned long cause = trap->cause;
+    if (cause == CAUSE_LOAD_GUEST_PAGE || cause == CAUSE_STORE_GUEST_PAGE) { /* the guest knows of no stage 2 */
+        trap->cause = cause == CAUSE_STORE_GUEST_PAGE ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS;
+    }
     struct trap fetch = *trap;
     uint32_t bits = 0;
     if (!guest_instruction(&fetch, &bits)) {
@@ -57,7 +90,8 @@ enum outcome trap_access_fault(struct trap *trap)
     }
     struct device *device = device_bus_find(&vcpu->capsule->bus, place, insn.width);
     if (device == NULL) {
-        return reflect_fault(trap, &insn, address);
+        const bool ram = capsule_ram(vcpu->capsule, place, insn.width) != NULL;
+        return ram ? try_again(trap, cause) : reflect_fault(trap, &insn, address);
     }
     perform(vcpu, device, place, &insn);
     return OUTCOME_RESUME;

@@ -22,10 +22,12 @@ struct arch_context *trap_handle(struct arch_context *context, unsigned long cau
 /* From trap.S: a trap of the hypervisor's own that nobody expected. Reports and halts the machine. */
 _Noreturn void trap_own(const unsigned long *x, unsigned long cause, unsigned long pc, unsigned long value);
 
-/* trap/mmio.c: access faults, the guest's way to its devices. */
+/* trap/mmio.c: access faults and guest-page faults, the guest's way to its devices. */
 enum outcome trap_access_fault(struct trap *trap);
+enum outcome trap_fetch_fault(struct trap *trap);
 /* trap/illegal.c: WFI, time where hardware traps it; the rest is the guest's. */
 enum outcome trap_illegal(struct trap *trap);
+enum outcome trap_virtual_instruction(struct trap *trap);
 /* trap/unaligned.c: misaligned loads and stores that hardware doesn't do. */
 enum outcome trap_misaligned(struct trap *trap);
 

@@ -60,8 +60,7 @@ static uint64_t get_f(void *context, unsigned reg)
 static void set_f(void *context, unsigned reg, uint64_t bits)
 {
     const struct trap *trap = context;
-    trap->vcpu->context.status |= STATUS_FS_DIRTY;
-    arch_fp_write(reg, bits);
+    arch_fp_write(&trap->vcpu->context, reg, bits);
 }
 
 enum outcome trap_misaligned(struct trap *trap)

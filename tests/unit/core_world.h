@@ -138,7 +138,7 @@ static inline struct vcpu *interrupt(unsigned hart)
 
 /* --- capsules --- */
 
-static void world_enter(struct hart *hart, const struct capsule *capsule)
+static void world_enter(struct hart *hart, struct capsule *capsule)
 {
     assert_ptr_not_equal(hart->protected_for, capsule);
     core.enters++;
@@ -177,7 +177,8 @@ static inline struct capsule *make_capsule(unsigned n, uint32_t vcpus)
     capsule->config.vcpus = vcpus;
     snprintf(capsule->config.name, sizeof(capsule->config.name), "guest%u", n);
     capsule->ram = (struct range){RAM_BASE, RAM_SIZE};
-    capsule->ram_host.at = (uintptr_t)core.ram[n];
+    capsule->pieces[0] = (struct ram_piece){.size = RAM_SIZE, .host = {(uintptr_t)core.ram[n]}};
+    capsule->piece_count = 1;
     capsule->isolation = &world_isolation;
     capsule->prepare = world_prepare;
     capsule->plan.entry = RAM_BASE + 0x1000;
@@ -194,12 +195,20 @@ static inline struct capsule *make_capsule(unsigned n, uint32_t vcpus)
     return capsule;
 }
 
+/* Every hart of the first kind. */
+static inline void world_hart_count(unsigned count)
+{
+    hart_count = count;
+    hart_kind_count[HART_PMP] = count;
+    hart_kind_count[HART_HYP] = 0;
+}
+
 /* A fresh world: everything asleep, nothing made. The scheduler's queue must be empty. */
 static inline void world_make(unsigned hart_number)
 {
     memset(&core, 0, sizeof(core));
     capsules = NULL;
-    hart_count = hart_number;
+    world_hart_count(hart_number);
     hart_ops = (struct hart_ops){
         .ring = world_ring, .ring_clear = world_ring_clear, .timer_set = world_timer_set, .time = world_time};
     for (unsigned n = 0; n < hart_number; n++) {

@@ -84,14 +84,22 @@ unsigned long arch_trap_value(void)
     return fake_arch.trap_value;
 }
 
+bool arch_trap_from_hs(const struct arch_context *context)
+{
+    (void)context;
+    return fake_arch.trap_from_hs;
+}
+
 void arch_context_reset(struct arch_context *context, unsigned long entry, unsigned long a0, unsigned long a1)
 {
     uint8_t *vector = context->vector;
     size_t vector_size = context->vector_size;
+    bool is_virtual = context->is_virtual;
 
     memset(context, 0, sizeof(*context));
     context->vector = vector;
     context->vector_size = vector_size;
+    context->is_virtual = is_virtual;
     if (vector != NULL) {
         memset(vector, 0, vector_size);
     }
@@ -175,6 +183,11 @@ unsigned long arch_virtual_satp(void)
     return fake_arch.satp;
 }
 
+unsigned long arch_virtual_status(const struct arch_context *context)
+{
+    return context->is_virtual ? context->vsstatus : context->status;
+}
+
 bool arch_virtual_counter_open(unsigned counter, bool user)
 {
     (void)counter;
@@ -186,12 +199,21 @@ uint64_t arch_fp_read(unsigned reg)
     return fake_arch.fp[reg];
 }
 
-void arch_fp_write(unsigned reg, uint64_t bits)
+void arch_fp_write(struct arch_context *context, unsigned reg, uint64_t bits)
 {
+    unsigned long *status = context->is_virtual ? &context->vsstatus : &context->status;
+    *status |= STATUS_FS_DIRTY;
     fake_arch.fp[reg] = bits;
 }
 
 /* --- memory protection and fences --- */
+
+static void changed(const char *what)
+{
+    if (fake_arch.on_change != NULL) {
+        fake_arch.on_change(what);
+    }
+}
 
 void arch_pmp_load(const struct hart_features *features, const struct pmp_image *image, const struct pmp_image *old)
 {
@@ -199,6 +221,7 @@ void arch_pmp_load(const struct hart_features *features, const struct pmp_image 
     (void)old;
     fake_arch.pmp = *image;
     fake_arch.pmp_loads++;
+    changed("pmp");
 }
 
 void arch_pmp_read(const struct hart_features *features, struct pmp_image *image)
@@ -211,6 +234,37 @@ bool arch_supervisor_can_load(hpa_t address)
 {
     return fake_arch.supervisor_can_load_at != NULL ? fake_arch.supervisor_can_load_at(address)
                                                     : fake_arch.supervisor_can_load;
+}
+
+bool arch_virtual_can_load(gpa_t address)
+{
+    return fake_arch.virtual_can_load_at != NULL ? fake_arch.virtual_can_load_at(address) : fake_arch.virtual_can_load;
+}
+
+void arch_stage2_load(unsigned long hgatp)
+{
+    fake_arch.stage2 = hgatp;
+    fake_arch.stage2_loads++;
+    changed("stage2");
+}
+
+unsigned long arch_stage2_read(void)
+{
+    return fake_arch.stage2;
+}
+
+/* The fields lie where hardware has them (privileged specification, 18.2.10). */
+unsigned long arch_stage2_word(unsigned mode, unsigned vmid, hpa_t root)
+{
+    const unsigned mode_shift = XLEN == 64 ? 60 : 31;
+    const unsigned vmid_shift = XLEN == 64 ? 44 : 22;
+    return (unsigned long)mode << mode_shift | (unsigned long)vmid << vmid_shift | (unsigned long)(root.at >> 12);
+}
+
+void arch_fence_stage2(void)
+{
+    fake_arch.fences_stage2++;
+    changed("fence_stage2");
 }
 
 void arch_fence_vma(void)

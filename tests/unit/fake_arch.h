@@ -28,6 +28,7 @@ struct fake_arch {
     bool loaded_resident;         /* as told to the last load */
     struct arch_context *entered; /* by arch_enter */
     unsigned long trap_value;     /* what arch_trap_value answers */
+    bool trap_from_hs;            /* what arch_trap_from_hs answers */
     unsigned loads, saves, resets;
     void (*on_save)(void); /* called at the end of arch_context_save: what other harts do meanwhile; may be NULL */
     void (*on_fence_vma)(
@@ -47,7 +48,13 @@ struct fake_arch {
     unsigned pmp_loads;
     bool supervisor_can_load; /* what arch_supervisor_can_load answers, unless the next is set */
     bool (*supervisor_can_load_at)(hpa_t address);
-    unsigned fences_vma, fences_i, fences_memory;
+    unsigned long stage2; /* hgatp, as last loaded */
+    unsigned stage2_loads;
+    bool virtual_can_load; /* what arch_virtual_can_load answers, unless the next is set */
+    bool (*virtual_can_load_at)(gpa_t address);
+    void (*on_change)(
+        const char *what); /* called after "stage2", "fence_stage2" and "pmp": in which order; may be NULL */
+    unsigned fences_vma, fences_i, fences_memory, fences_stage2;
 
     uint64_t time;
     unsigned long cycles;

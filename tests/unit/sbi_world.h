@@ -25,6 +25,7 @@ enum { RAM_SIZE = 8192, RAM_BASE = 0x40000000, CALLER = 1, PC = 0x40000100 };
 static struct {
     struct capsule capsule;
     struct vcpu vcpus[CAPSULE_VCPUS_MAX];
+    uint64_t edge;         /* where RAM goes on somewhere else, from its start; 0: nowhere */
     uint8_t ram[RAM_SIZE]; /* between others' variables: sanitizers see accesses beyond it */
     unsigned long before[32];
 
@@ -108,13 +109,22 @@ bool fence_remote(struct vcpu *vcpu, uint32_t set, unsigned events)
     return !world.fence_pends;
 }
 
-void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length)
+void *capsule_ram_part(const struct capsule *capsule, gpa_t address, uint64_t *length)
 {
     assert_ptr_equal(capsule, &world.capsule);
-    if (length == 0 || !range_holds(capsule->ram, address.at, length)) {
+    if (*length == 0 || !range_holds(capsule->ram, address.at, *length)) {
         return NULL;
     }
-    return world.ram + (address.at - capsule->ram.base);
+    const uint64_t offset = address.at - capsule->ram.base;
+    *length = offset < world.edge ? MIN(*length, world.edge - offset) : *length;
+    return world.ram + offset;
+}
+
+void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length)
+{
+    uint64_t adjacent = length;
+    void *place = capsule_ram_part(capsule, address, &adjacent);
+    return adjacent == length ? place : NULL;
 }
 
 void capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *format, ...)

@@ -119,7 +119,7 @@ static void fenced(void)
     shake();
 }
 
-static void enter(struct hart *hart, const struct capsule *capsule)
+static void enter(struct hart *hart, struct capsule *capsule)
 {
     (void)hart;
     (void)capsule;
@@ -304,7 +304,8 @@ static void make(unsigned n)
     capsule->id = n;
     capsule->config.vcpus = VCPUS;
     capsule->ram = (struct range){RAM_BASE, RAM_SIZE};
-    capsule->ram_host.at = (uintptr_t)ram[n];
+    capsule->pieces[0] = (struct ram_piece){.size = RAM_SIZE, .host = {(uintptr_t)ram[n]}};
+    capsule->piece_count = 1;
     capsule->isolation = &isolation;
     capsule->prepare = prepare;
     capsule->plan.entry = RAM_BASE;
@@ -373,7 +374,7 @@ static void test_stress(void **state)
     hart_ops = (struct hart_ops){.ring = ring, .ring_clear = ring_clear, .timer_set = timer_set, .time = now_us};
     log_set_level(LOG_ALERT);
     scheduler_init(HZ);
-    hart_count = HARTS;
+    hart_count = hart_kind_count[HART_PMP] = HARTS;
     for (unsigned n = 0; n < HARTS; n++) {
         stress_harts[n].index = n;
         stress_harts[n].timer_programmed = TIMER_NEVER;

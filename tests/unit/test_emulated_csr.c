@@ -12,24 +12,52 @@
 
 #define NOW UINT64_C(0x123456789abcdef0)
 
-static void test_read_time(void **state)
+/* Each emulated CSR: what it reads at NOW on either word size, and scounteren's bit. */
+static const struct {
+    uint16_t csr;
+    unsigned enable;
+    bool on_64;
+    uint64_t value_32, value_64;
+    const char *name;
+} csr_rows[] = {
+    {0xc00, 0, true, 0x9abcdef0, NOW, "cycle"},   {0xc01, 1, true, 0x9abcdef0, NOW, "time"},
+    {0xc02, 2, true, 0x9abcdef0, NOW, "instret"}, {0xc80, 0, false, 0x12345678, 0, "cycleh"},
+    {0xc81, 1, false, 0x12345678, 0, "timeh"},    {0xc82, 2, false, 0x12345678, 0, "instreth"},
+};
+
+static void check_read(size_t row, unsigned xlen, bool exists, uint64_t want)
 {
-    (void)state;
-    unsigned long value = 0;
-    assert_true(emulated_csr_read(0xc01, XLEN, NOW, &value));
-    assert_true(value == (unsigned long)NOW);
-    assert_true(emulated_csr_read(0xc01, 32, NOW, &value));
-    assert_true(value == 0x9abcdef0UL);
-    assert_true(emulated_csr_read(0xc81, 32, NOW, &value));
-    assert_true(value == 0x12345678UL);
+    unsigned long value = 42;
+    const bool read = emulated_csr_read(csr_rows[row].csr, xlen, NOW, &value);
+    if (read != exists || value != (exists ? (unsigned long)want : 42)) {
+        fail_msg("%s on RV%u: 0x%lx", csr_rows[row].name, xlen, value);
+    }
 }
 
-static void test_enable_bits(void **state)
+static void test_values(void **state)
 {
     (void)state;
-    assert_int_equal(emulated_csr_enable(0xc00), 0);
-    assert_int_equal(emulated_csr_enable(0xc01), 1);
-    assert_int_equal(emulated_csr_enable(0xc82), 2);
+    for (size_t i = 0; i < ARRAY_LENGTH(csr_rows); i++) {
+        check_read(i, 32, true, csr_rows[i].value_32);
+        check_read(i, 64, csr_rows[i].on_64, csr_rows[i].value_64); /* natively at 32 bits: its low half */
+        assert_int_equal(emulated_csr_enable(csr_rows[i].csr), csr_rows[i].enable);
+    }
+}
+
+/* The halves join without a gap where the low one wraps. */
+static void test_halves_join(void **state)
+{
+    (void)state;
+    static const uint64_t times[] = {0, UINT32_MAX, UINT64_C(1) << 32, (UINT64_C(1) << 32) + 1, UINT64_MAX};
+    for (size_t i = 0; i < ARRAY_LENGTH(times); i++) {
+        for (uint16_t csr = 0xc00; csr <= 0xc02; csr++) {
+            unsigned long low = 0;
+            unsigned long high = 0;
+            assert_true(emulated_csr_read(csr, 32, times[i], &low));
+            assert_true(emulated_csr_read((uint16_t)(csr + 0x80), 32, times[i], &high));
+            assert_true(((uint64_t)high << 32 | low) == times[i]);
+        }
+    }
 }
 
 static void test_nothing_else(void **state)
@@ -43,6 +71,27 @@ static void test_nothing_else(void **state)
         value = 42;
         assert_int_equal(emulated_csr_read((uint16_t)csr, 64, NOW, &value), want_64);
         assert_true(want_64 || value == 42);
+    }
+}
+
+/* Every CSR in every form: one of ours, and no write. */
+static void test_every_form(void **state)
+{
+    (void)state;
+    for (uint32_t form = 0; form < 4096 * 8 * 32; form++) {
+        const uint32_t csr = form >> 8;
+        const uint32_t funct3 = form >> 5 & 7;
+        const uint32_t source = form & 31;
+        const uint32_t bits = csr << 20 | source << 15 | funct3 << 12 | 10 << 7 | 0x73;
+        const bool reads = (funct3 & 3) >= 2 && source == 0;
+        const bool ours_64 = csr >= 0xc00 && csr <= 0xc02;
+        const bool ours_32 = ours_64 || (csr >= 0xc80 && csr <= 0xc82);
+        const struct instruction on_32 = decode(bits, 32);
+        const struct instruction on_64 = decode(bits, 64);
+        if (emulated_csr_allowed(&on_32, 32) != (reads && ours_32) ||
+            emulated_csr_allowed(&on_64, 64) != (reads && ours_64)) {
+            fail_msg("%08x", (unsigned)bits);
+        }
     }
 }
 
@@ -91,10 +140,8 @@ static void test_allowed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read_time),
-        cmocka_unit_test(test_enable_bits),
-        cmocka_unit_test(test_nothing_else),
-        cmocka_unit_test(test_allowed),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_halves_join), cmocka_unit_test(test_nothing_else),
+        cmocka_unit_test(test_every_form), cmocka_unit_test(test_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ static void test_wrs(void **state)
     assert_went_on(4);
     assert_int_equal(atomic_load(&guest->run), RUN_LOADED);
     /* With somebody else to run, that one runs. */
-    hart_count = 1;
+    world_hart_count(1);
     struct capsule *other = make_capsule(1, 1);
     capsule_start(other);
     while (capsule_state(other) == CAPSULE_FILLING) {

@@ -24,6 +24,7 @@ static const struct range rams[2] = {{0x80000000, 0x8000000}, {0x88000000, 0x600
 static struct hart machine_harts[HARTS];
 static struct capsule guests[2];
 static struct refusal refusal;
+static const struct isolation_ops *const pmp = &isolation_pmp;
 
 /* What hardware would say, by the registers as they stand. */
 static bool by_registers(hpa_t address)
@@ -31,10 +32,18 @@ static bool by_registers(hpa_t address)
     return pmp_rights(&fake_arch.pmp, address.at, 1) == PMP_RWX;
 }
 
+static void place(struct capsule *guest, struct range ram)
+{
+    guest->isolation = pmp;
+    guest->ram = ram;
+    guest->pieces[0] = (struct ram_piece){.size = ram.size, .host = {ram.base}};
+    guest->piece_count = 1;
+}
+
 static void prepare_hart(unsigned n)
 {
     fake_arch.hart = &machine_harts[n].arch;
-    assert_int_equal(pmp_hart_prepare(&machine_harts[n], guards[n], image, &refusal), DX_OK);
+    assert_int_equal(isolation_hart_prepare(&machine_harts[n], guards[n], image, &refusal), DX_OK);
 }
 
 static int setup(void **state)
@@ -57,9 +66,8 @@ static int setup(void **state)
         prepare_hart(n);
     }
     for (unsigned n = 0; n < 2; n++) {
-        guests[n].ram = rams[n];
-        guests[n].ram_host.at = rams[n].base;
-        assert_int_equal(pmp_capsule_prepare(&guests[n], &refusal), DX_OK);
+        place(&guests[n], rams[n]);
+        assert_int_equal(pmp->prepare(&guests[n], &refusal), DX_OK);
     }
     return 0;
 }
@@ -83,7 +91,6 @@ static void test_harts_that_are_refused(void **state)
         struct hart_features features;
         enum dx_error error;
     } cases[] = {
-        {{.hypervisor = true, .pmp = {.entries = 16, .granule_log = 2}}, DX_HAS_H},
         {{.pmp_locked = true, .pmp = {.entries = 16, .granule_log = 2}}, DX_NO_PMP},
         {{.pmp = {.entries = 0, .granule_log = 2}}, DX_NO_PMP},
         {{.pmp = {.entries = 1, .granule_log = 2}}, DX_NO_PMP},
@@ -92,7 +99,7 @@ static void test_harts_that_are_refused(void **state)
     for (size_t n = 0; n < ARRAY_LENGTH(cases); n++) {
         struct hart hart = {.features = cases[n].features, .arch.id = 9};
         unsigned loads = fake_arch.pmp_loads;
-        assert_int_equal(pmp_hart_prepare(&hart, guards[0], image, &refusal), cases[n].error);
+        assert_int_equal(isolation_hart_prepare(&hart, guards[0], image, &refusal), cases[n].error);
         assert_int_equal(fake_arch.pmp_loads, loads);
         assert_true(refusal.text[0] != '\0');
     }
@@ -116,7 +123,7 @@ static void test_enter(void **state)
     (void)state;
     for (unsigned hart = 0; hart < HARTS; hart++) {
         for (unsigned n = 0; n < 4; n++) {
-            const struct capsule *guest = &guests[n % 2];
+            struct capsule *guest = &guests[n % 2];
             guest->isolation->enter(&machine_harts[hart], guest);
             check_edges(&rams[n % 2], &rams[(n + 1) % 2]);
             /* each hart keeps its own guard */
@@ -131,18 +138,16 @@ static void test_enter(void **state)
 static void test_capsules_that_are_refused(void **state)
 {
     (void)state;
-    struct capsule guest = {.ram = {0x80000001, 0x1000}};
-    assert_int_equal(pmp_capsule_prepare(&guest, &refusal), DX_UNALIGNED);
-    assert_null(guest.isolation);
-    guest.ram = (struct range){0x80001000, 0x5000};
+    struct capsule guest = {.id = 3};
+    place(&guest, (struct range){0x80000001, 0x1000});
+    assert_int_equal(pmp->prepare(&guest, &refusal), DX_UNALIGNED);
+    place(&guest, (struct range){0x80001000, 0x5000});
     machine_harts[1].features.pmp.entries = 3; /* one of the harts can't: it isn't NAPOT */
-    assert_int_equal(pmp_capsule_prepare(&guest, &refusal), DX_NO_PMP);
+    assert_int_equal(pmp->prepare(&guest, &refusal), DX_NO_PMP);
     machine_harts[1].features.pmp = (struct pmp_features){.entries = 16, .granule_log = 2, .napot_only = true};
-    assert_int_equal(pmp_capsule_prepare(&guest, &refusal), DX_NO_PMP);
-    assert_null(guest.isolation);
-    atomic_store(&machine_harts[1].online, false); /* but if that one isn't used … */
-    assert_int_equal(pmp_capsule_prepare(&guest, &refusal), DX_OK);
-    assert_string_equal(guest.isolation->name, "pmp");
+    assert_int_equal(pmp->prepare(&guest, &refusal), DX_NO_PMP);
+    machine_harts[1].kind = HART_HYP; /* but if that one is for others … */
+    assert_int_equal(pmp->prepare(&guest, &refusal), DX_OK);
 }
 
 /* --- the debug build's check before each return to a guest --- */
@@ -150,7 +155,7 @@ static void test_capsules_that_are_refused(void **state)
 static void test_verify(void **state)
 {
     (void)state;
-    const struct capsule *guest = &guests[1];
+    struct capsule *guest = &guests[1];
     fake_arch.hart = &machine_harts[0].arch;
     guest->isolation->enter(&machine_harts[0], guest);
     fake_arch.pmp.count = 16; /* the registers, as they are read back */
@@ -172,7 +177,7 @@ static void test_verify(void **state)
 
 static enum dx_error self_test(void)
 {
-    return pmp_self_test(&machine_harts[0], &guests[0], (hpa_t){rams[1].base}, &refusal);
+    return pmp->self_test(&machine_harts[0], &guests[0], (hpa_t){rams[1].base}, &refusal);
 }
 
 static void test_self_test_passes(void **state)
@@ -181,7 +186,7 @@ static void test_self_test_passes(void **state)
     machine_harts[0].protected_for = &guests[1];
     assert_int_equal(self_test(), DX_OK);
     assert_null(machine_harts[0].protected_for); /* the next vCPU loads what it needs */
-    assert_int_equal(pmp_self_test(&machine_harts[1], &guests[1], (hpa_t){rams[0].base}, &refusal), DX_OK);
+    assert_int_equal(pmp->self_test(&machine_harts[1], &guests[1], (hpa_t){rams[0].base}, &refusal), DX_OK);
 }
 
 static bool everything(hpa_t address)

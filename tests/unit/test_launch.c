@@ -31,7 +31,7 @@ static uint8_t kernel[5000]; /* no header: a flat binary */
 static uint8_t *pool;
 static struct machine machine;
 static struct machine_hart tree_hart = {.usable = true};
-static struct hart_features features;
+static struct launch_host what;
 static struct hart *hart;
 static struct refusal refusal;
 static struct capsule *capsule;
@@ -66,19 +66,20 @@ static void give_memory(uint64_t size)
 static int setup(void **state)
 {
     (void)state;
-    static const struct launch_host what = {.machine = &machine,
-                                            .isa = XLEN == 64 ? "rv64imafdch_sstc" : "rv32imac",
-                                            .mmu_type = "riscv,sv39",
-                                            .features = &features};
+    what = (struct launch_host){.machine = &machine};
+    for (unsigned kind = 0; kind < HART_KINDS; kind++) {
+        strcpy(what.kinds[kind].isa, XLEN == 64 ? "rv64imafdch_sstc" : "rv32imac");
+        strcpy(what.kinds[kind].mmu_type, "riscv,sv39");
+    }
     fake_arch_reset();
     hart = hart_this();
     hart->tree = &tree_hart;
     hart->features.pmp = (struct pmp_features){.entries = 16, .granule_log = 2};
     hart->timer_programmed = TIMER_NEVER;
-    features = hart->features;
+    what.kinds[HART_PMP].features = hart->features;
     atomic_store(&hart->online, true);
     harts[0] = hart;
-    hart_count = 1;
+    hart_count = hart_kind_count[HART_PMP] = 1;
     hart_ops = (struct hart_ops){.ring = no_ring, .ring_clear = no_ring, .timer_set = no_timer};
     machine.timebase_hz = HZ;
     scheduler_init(HZ);
@@ -90,7 +91,7 @@ static int setup(void **state)
     log_set_level(LOG_INFO);
     const struct range guard = {(uintptr_t)pool + POOL, PAGE_SIZE};
     const struct range image = {(uintptr_t)pool + POOL + PAGE_SIZE, PAGE_SIZE};
-    return pmp_hart_prepare(hart, guard, image, &refusal) == DX_OK ? 0 : -1;
+    return isolation_hart_prepare(hart, guard, image, &refusal) == DX_OK ? 0 : -1;
 }
 
 static int make_pool(void **state)
@@ -144,7 +145,7 @@ static void test_create(void **state)
     assert_true(capsule->id > 0);
     assert_int_equal(capsule->ram.size, 4 * MIB);
     assert_int_equal(capsule->ram.base % (4 * MIB), 0);
-    assert_int_equal(capsule->ram_host.at, capsule->ram.base);
+    assert_int_equal(capsule->pieces[0].host.at, capsule->ram.base);
     assert_string_equal(capsule->isolation->name, "pmp");
     assert_true(before - memory_free_bytes() > 4 * MIB);
     for (uint32_t id = 0; id < 2; id++) {
@@ -185,8 +186,8 @@ static void test_list_is_in_order(void **state)
 static void test_vectors(void **state)
 {
     (void)state;
-    features.vector = true;
-    features.vlenb = 24; /* odd sizes keep the vCPUs apart all the same */
+    what.kinds[HART_PMP].features.vector = true;
+    what.kinds[HART_PMP].features.vlenb = 24; /* odd sizes keep the vCPUs apart all the same */
     const struct capsule_config config = config_of(2 * MIB);
     assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
     const uint8_t *first = capsule_vcpu(capsule, 0)->context.vector;
@@ -270,7 +271,7 @@ static void test_refusals(void **state)
     (void)state;
     struct capsule_config config = config_of(4 * MIB);
     config.isolation = ISOLATION_HYP;
-    expect_refusal(&config, DX_NOT_SUPPORTED, "hyp");
+    expect_refusal(&config, DX_NO_HYP, "debian: isolation \"hyp\", but no hart has the H extension");
     config = config_of(1024ull * MIB);
     expect_refusal(&config, DX_NO_MEMORY, "1024 MiB does not fit: 3");
     config = config_of(4 * MIB);

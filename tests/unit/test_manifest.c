@@ -442,6 +442,7 @@ static void places_must_not_overlap(void **state)
     place("fine", 0x90000000, 0x2000, "pmp");
     capsules_finish();
     struct walk walk = opened();
+    walk.manifest.places_are_physical = true;
     expect_capsule(&walk, "first");
     expect_refusal(&walk, DX_OVERLAP,
                    "capsule inside: memory-base: 0x80fff000-0x80ffffff overlaps first's 0x80000000-0x80ffffff");

@@ -49,6 +49,57 @@ static uint8_t rules_say(const struct pmp_rule *rules, size_t count, uint64_t ad
     return 0;
 }
 
+/* --- what a hart makes of the registers, byte by byte (privileged specification, 3.7.1) --- */
+
+/* Bits of an address register that a hart with this granule does not have: it takes them for 0, or for 1 in NAPOT. */
+static uint64_t register_value(const struct pmp_features *features, const struct pmp_image *image, uint32_t entry,
+                               bool napot)
+{
+    const uint64_t value = image->address[entry] & ((UINT64_C(1) << (SPACE_BITS - 2)) - 1);
+    const unsigned missing = features->granule_log - 2;
+    const uint64_t zeros = (UINT64_C(1) << missing) - 1;
+    return napot ? value | zeros >> 1 : value & ~zeros;
+}
+
+static bool entry_has_byte(const struct pmp_features *features, const struct pmp_image *image, uint32_t entry,
+                           uint64_t byte)
+{
+    const uint64_t word = byte >> 2;
+    uint64_t value;
+    unsigned ones = 0;
+    switch (image->config[entry] >> 3 & 3) {
+    case 1:
+        value = register_value(features, image, entry, false);
+        return word < value && (entry == 0 || word >= register_value(features, image, entry - 1, false));
+    case 2:
+        assert_int_equal(features->granule_log, 2); /* harts with larger granules have no NA4 */
+        return word == register_value(features, image, entry, false);
+    case 3:
+        value = register_value(features, image, entry, true);
+        while ((value >> ones & 1) != 0) {
+            ones++;
+        }
+        return word >> (ones + 1) == value >> (ones + 1) && byte >> SPACE_BITS == 0;
+    default:
+        return false;
+    }
+}
+
+static uint8_t registers_say(const struct pmp_features *features, const struct pmp_image *image, uint64_t address,
+                             uint64_t length)
+{
+    for (uint32_t entry = 0; entry < image->count; entry++) {
+        uint64_t inside = 0;
+        for (uint64_t byte = address; byte < address + length; byte++) {
+            inside += entry_has_byte(features, image, entry, byte);
+        }
+        if (inside != 0) {
+            return inside == length ? image->config[entry] & 7 : 0;
+        }
+    }
+    return 0;
+}
+
 /* The fewest entries that express the rules in their order, or a number past all limits: tries both ways at each. */
 static uint32_t fewest_entries(const struct pmp_features *features, const struct pmp_rule *rules, size_t count)
 {
@@ -75,39 +126,49 @@ static uint32_t fewest_entries(const struct pmp_features *features, const struct
     return MIN(open, chain);
 }
 
-static void check_access(const struct pmp_image *image, const struct pmp_rule *rules, size_t count, uint64_t address,
-                         uint64_t length, unsigned round)
+/* One image, the rules that it was made from, and the hart that it was made for. */
+struct plan {
+    const struct pmp_features *features;
+    const struct pmp_image *image;
+    const struct pmp_rule *rules;
+    size_t count;
+    unsigned round;
+};
+
+static void check_access(const struct plan *plan, uint64_t address, uint64_t length)
 {
-    const uint8_t want = rules_say(rules, count, address, length);
-    const uint8_t got = pmp_rights(image, address, length);
-    if (got != want) {
-        fail_msg("seed %llx round %u: %llu bytes at 0x%llx: rights %x, the rules say %x", (unsigned long long)SEED,
-                 round, (unsigned long long)length, (unsigned long long)address, got, want);
+    const uint8_t want = rules_say(plan->rules, plan->count, address, length);
+    const uint8_t got = pmp_rights(plan->image, address, length);
+    const uint8_t does = registers_say(plan->features, plan->image, address, length);
+    if (got != want || does != want) {
+        fail_msg("seed %llx round %u: %llu bytes at 0x%llx: the rules say %x, pmp_rights %x, a hart gives %x",
+                 (unsigned long long)SEED, plan->round, (unsigned long long)length, (unsigned long long)address, want,
+                 got, does);
     }
 }
 
 /* Every access of 1, 2, 4 and 8 bytes that touches an edge or comes near it. */
-static void check_edge(const struct pmp_image *image, const struct pmp_rule *rules, size_t count, uint64_t edge,
-                       unsigned round)
+static void check_edge(const struct plan *plan, uint64_t edge)
 {
-    for (uint64_t address = edge < 9 ? 0 : edge - 9; address < edge + 2; address++) {
+    for (uint64_t address = edge < 9 ? 0 : edge - 9; address <= edge + 4; address++) {
         for (uint64_t length = 1; length <= 8; length *= 2) {
-            check_access(image, rules, count, address, length, round);
+            check_access(plan, address, length);
         }
     }
 }
 
-static void check_plan(const struct pmp_image *image, const struct pmp_rule *rules, size_t count, unsigned round)
+static void check_plan(const struct plan *plan)
 {
-    for (size_t i = 0; i < count; i++) {
-        check_edge(image, rules, count, rules[i].range.base, round);
-        check_edge(image, rules, count, rules[i].range.base + rules[i].range.size, round);
-        check_access(image, rules, count, rules[i].range.base + rules[i].range.size / 2, 1, round);
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct range range = plan->rules[i].range;
+        check_edge(plan, range.base);
+        check_edge(plan, range.base + range.size);
+        check_access(plan, range.base + range.size / 2, 1);
     }
-    check_edge(image, rules, count, 0, round);
-    check_edge(image, rules, count, SPACE_SIZE, round);
-    for (uint32_t i = image->count; i < PMP_ENTRIES_MAX; i++) {
-        assert_true(image->config[i] == 0 && image->address[i] == 0);
+    check_edge(plan, 0);
+    check_edge(plan, SPACE_SIZE);
+    for (uint32_t i = plan->image->count; i < PMP_ENTRIES_MAX; i++) {
+        assert_true(plan->image->config[i] == 0 && plan->image->address[i] == 0);
     }
 }
 
@@ -122,7 +183,7 @@ static struct pmp_rule random_rule(const struct pmp_features *features, const st
         .base = areas[random_below(ARRAY_LENGTH(areas))] + random_below(64) * granule,
         .size = random_below(24) * granule,
     };
-    switch (random_below(4)) {
+    switch (random_below(6)) {
     case 0: /* a NAPOT range */
         r.size = granule << random_below(6);
         r.base &= ~(r.size - 1);
@@ -134,6 +195,14 @@ static struct pmp_rule random_rule(const struct pmp_features *features, const st
         if (random_below(4) == 0) {
             r.base = SPACE_SIZE - r.size;
         }
+        break;
+    case 3: /* anywhere, of any size */
+        r.base = random_below(SPACE_SIZE) >> random_below(SPACE_BITS - 1) & ~(granule - 1);
+        r.size = random_below(SPACE_SIZE) >> random_below(SPACE_BITS - 1) & ~(granule - 1);
+        break;
+    case 4: /* a NAPOT range anywhere */
+        r.size = granule << random_below(SPACE_BITS - features->granule_log + 1);
+        r.base = random_below(SPACE_SIZE) & ~(r.size - 1);
         break;
     default:
         break;
@@ -169,7 +238,7 @@ static void random_round(unsigned round, unsigned *planned, unsigned *refused)
                  (unsigned)limit, (unsigned)fewest);
     }
     if (error == DX_OK) {
-        check_plan(&image, rules, count, round);
+        check_plan(&(struct plan){&features, &image, rules, count, round});
         *planned += 1;
     } else {
         *refused += 1;
@@ -368,6 +437,29 @@ static void test_matcher(void **state)
     assert_int_equal(pmp_rights(&locked, 0xffe, 8), 0);
 }
 
+/* Registers at random, crowded together; every access to their edges. */
+static void test_random_registers(void **state)
+{
+    (void)state;
+    random_state = SEED;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct pmp_image image = {.count = (uint32_t)random_below(5)};
+        for (uint32_t entry = 0; entry < image.count; entry++) {
+            image.config[entry] = (uint8_t)random_below(256);
+            image.address[entry] = (unsigned long)(random_below(64) == 0 ? random_next() : random_below(16));
+        }
+        for (unsigned i = 0; i < 16; i++) {
+            const uint64_t address = random_below(80);
+            const uint64_t length = UINT64_C(1) << random_below(4);
+            const uint8_t want = registers_say(&full, &image, address, length);
+            if (pmp_rights(&image, address, length) != want) {
+                fail_msg("seed %llx round %u: %llu bytes at 0x%llx: a hart gives %x", (unsigned long long)SEED, round,
+                         (unsigned long long)length, (unsigned long long)address, want);
+            }
+        }
+    }
+}
+
 static void test_lowest_entry_decides(void **state)
 {
     (void)state;
@@ -407,17 +499,12 @@ static void test_refuse_cuts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_rules),
-        cmocka_unit_test(test_encodings),
-        cmocka_unit_test(test_tor_chain),
-        cmocka_unit_test(test_whole_space),
-        cmocka_unit_test(test_no_rules),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_refused_late),
-        cmocka_unit_test(test_matcher),
-        cmocka_unit_test(test_lowest_entry_decides),
-        cmocka_unit_test(test_refuse),
-        cmocka_unit_test(test_refuse_cuts),
+        cmocka_unit_test(test_random_rules),     cmocka_unit_test(test_encodings),
+        cmocka_unit_test(test_tor_chain),        cmocka_unit_test(test_whole_space),
+        cmocka_unit_test(test_no_rules),         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refused_late),     cmocka_unit_test(test_matcher),
+        cmocka_unit_test(test_random_registers), cmocka_unit_test(test_lowest_entry_decides),
+        cmocka_unit_test(test_refuse),           cmocka_unit_test(test_refuse_cuts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

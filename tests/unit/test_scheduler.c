@@ -38,7 +38,7 @@ static void test_start_fills_then_runs(void **state)
 static void test_filling_takes_turns(void **state)
 {
     (void)state;
-    hart_count = 1;
+    world_hart_count(1);
     struct capsule *first = make_capsule(0, 1);
     struct capsule *second = make_capsule(1, 1);
     capsule_start(first);
@@ -46,7 +46,7 @@ static void test_filling_takes_turns(void **state)
     assert_ptr_equal(next(0), &core.vcpus[0][0]);
     assert_int_equal(capsule_state(second), CAPSULE_RUNNING); /* each had its last step before either ran */
     assert_int_equal(core.rings[1] + core.rings[2] + core.rings[3], 0);
-    hart_count = HARTS;
+    world_hart_count(HARTS);
 }
 
 /* --- going to sleep, being woken --- */
@@ -240,7 +240,7 @@ static void test_no_slice_without_need(void **state)
 
 static struct capsule *crowd(void)
 {
-    hart_count = 1;
+    world_hart_count(1);
     struct capsule *capsule = run_capsule(0, 3);
     for (uint32_t id = 1; id < 3; id++) {
         atomic_store(&core.vcpus[0][id].hsm, SBI_HSM_START_PENDING);
@@ -285,7 +285,7 @@ static void test_slice_ends_alone(void **state)
 static void test_overcommitting_rings_everyone(void **state)
 {
     (void)state;
-    hart_count = 2;
+    world_hart_count(2);
     struct capsule *capsule = run_capsule(0, 3);
     run_vcpu(capsule, 1, 1);
     assert_int_equal(core.timer[1], TIMER_NEVER);

@@ -108,7 +108,7 @@ static void test_preempted_vcpu_has_no_timer_armed(void **state)
 {
     (void)state;
     struct vcpu *vcpu = running(2);
-    hart_count = 1;
+    world_hart_count(1);
     vcpu_set_timer(vcpu, core.now + 500);
     atomic_store(&core.vcpus[0][1].hsm, SBI_HSM_START_PENDING);
     vcpu_start(&core.vcpus[0][1], RAM_BASE, 0);

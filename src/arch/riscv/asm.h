@@ -21,5 +21,6 @@
 
 #define MSTATUS_MPRV 0x20000
 #define MISA_S       0x40000
+#define CSR_MSTATUSH 0x310
 
 #endif

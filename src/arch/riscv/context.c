@@ -23,14 +23,26 @@ static unsigned long width_fields(void)
     return XLEN == 64 ? csr_read(mstatus) & (unsigned long)(0xfULL << 32) : 0;
 }
 
+/* What mret finds. In S-mode WFI traps by TW, and the guest's own FS and VS stand here; in VS-mode it traps by
+ * hstatus.VTW, and FS and VS are on here since vsstatus has the guest's. */
+static unsigned long status_for(bool is_virtual)
+{
+    unsigned long status = MSTATUS_MPP_SUPERVISOR | MSTATUS_MPIE | width_fields();
+    return status | (is_virtual ? MSTATUS_MPV | MSTATUS_FS | MSTATUS_VS : MSTATUS_TW);
+}
+
 void arch_context_reset(struct arch_context *context, unsigned long entry, unsigned long a0, unsigned long a1)
 {
     uint8_t *vector = context->vector;
     size_t vector_size = context->vector_size;
+    bool is_virtual = context->is_virtual;
     *context = (struct arch_context){
         .x = {[REG_A0] = a0, [REG_A1] = a1},
         .pc = entry,
-        .status = MSTATUS_MPP_SUPERVISOR | MSTATUS_MPIE | MSTATUS_TW | width_fields(),
+        .status = status_for(is_virtual),
+        .status_high = is_virtual ? MSTATUSH_MPV : 0,
+        .is_virtual = is_virtual,
+        .vsstatus = XLEN == 64 ? (unsigned long)(2ULL << 32) : 0, /* UXL: 64 bits */
         .scounteren = COUNTER_TIME, /* as other firmware leaves it: Linux doesn't set it for its programs */
         .stimecmp = UINT64_MAX,
         .vtype = BIT(XLEN - 1), /* vill, as after reset */
@@ -95,6 +107,9 @@ static void save_extra(struct arch_context *context, const struct hart_features 
     if (features->extra[EXTRA_SRMCFG]) {
         context->extra[EXTRA_SRMCFG] = csr_read(CSR_SRMCFG);
     }
+    if (features->extra[EXTRA_SISELECT]) {
+        context->extra[EXTRA_SISELECT] = guest_csr_read(context->is_virtual, CSR_SISELECT);
+    }
 }
 
 static void load_extra(const struct arch_context *context, const struct hart_features *features)
@@ -108,20 +123,43 @@ static void load_extra(const struct arch_context *context, const struct hart_fea
     if (features->extra[EXTRA_SRMCFG]) {
         csr_write(CSR_SRMCFG, context->extra[EXTRA_SRMCFG]);
     }
+    if (features->extra[EXTRA_SISELECT]) {
+        guest_csr_write(context->is_virtual, CSR_SISELECT, context->extra[EXTRA_SISELECT]);
+    }
+}
+
+/* The pending bits that we inject and, of the software interrupt, the guest changes; by S-mode's numbers. */
+static unsigned long injected(bool vs)
+{
+    return vs ? csr_read(CSR_HVIP) >> 1 : csr_read(mip);
+}
+
+static void inject(bool vs, unsigned long pending)
+{
+    if (vs) {
+        csr_write(CSR_HVIP, pending << 1);
+        return;
+    }
+    csr_clear(mip, DELEGATED_INTERRUPTS);
+    csr_set(mip, pending);
 }
 
 void arch_context_save(struct arch_context *context, const struct hart_features *features)
 {
-    context->satp = csr_read(satp);
-    csr_write(satp, 0); /* first: nothing may walk this guest's tables under another's rules */
-    context->sie = csr_read(sie);
-    csr_write(sie, 0);
-    context->sip = csr_read(mip) & (BIT(IRQ_S_SOFT) | BIT(IRQ_S_TIMER));
-    context->stvec = csr_read(stvec);
-    context->sscratch = csr_read(sscratch);
-    context->sepc = csr_read(sepc);
-    context->scause = csr_read(scause);
-    context->stval = csr_read(stval);
+    const bool vs = context->is_virtual;
+    context->satp = guest_csr_read(vs, GUEST_SATP);
+    guest_csr_write(vs, GUEST_SATP, 0); /* first: nothing may walk this guest's tables under another's rules */
+    context->sie = guest_csr_read(vs, GUEST_SIE);
+    guest_csr_write(vs, GUEST_SIE, 0);
+    context->sip = injected(vs) & (BIT(IRQ_S_SOFT) | BIT(IRQ_S_TIMER));
+    if (vs) {
+        context->vsstatus = guest_csr_read(true, GUEST_SSTATUS);
+    }
+    context->stvec = guest_csr_read(vs, GUEST_STVEC);
+    context->sscratch = guest_csr_read(vs, GUEST_SSCRATCH);
+    context->sepc = guest_csr_read(vs, GUEST_SEPC);
+    context->scause = guest_csr_read(vs, GUEST_SCAUSE);
+    context->stval = guest_csr_read(vs, GUEST_STVAL);
     context->scounteren = csr_read(scounteren);
     if (features->senvcfg) {
         context->senvcfg = csr_read(CSR_SENVCFG);
@@ -144,11 +182,15 @@ static void drop_reservation(void)
 
 static void load_csrs(const struct arch_context *context, const struct hart_features *features)
 {
-    csr_write(stvec, context->stvec);
-    csr_write(sscratch, context->sscratch);
-    csr_write(sepc, context->sepc);
-    csr_write(scause, context->scause);
-    csr_write(stval, context->stval);
+    const bool vs = context->is_virtual;
+    if (vs) {
+        guest_csr_write(true, GUEST_SSTATUS, context->vsstatus);
+    }
+    guest_csr_write(vs, GUEST_STVEC, context->stvec);
+    guest_csr_write(vs, GUEST_SSCRATCH, context->sscratch);
+    guest_csr_write(vs, GUEST_SEPC, context->sepc);
+    guest_csr_write(vs, GUEST_SCAUSE, context->scause);
+    guest_csr_write(vs, GUEST_STVAL, context->stval);
     csr_write(scounteren, context->scounteren);
     if (features->senvcfg) {
         csr_write(CSR_SENVCFG, context->senvcfg);
@@ -164,18 +206,23 @@ void arch_context_load(struct arch_context *context, const struct hart_features 
         load_registers(context, features);
     }
     drop_reservation();
-    csr_clear(mip, DELEGATED_INTERRUPTS); /* the external one is raised by vcpu_fold */
-    csr_set(mip, context->sip);
-    csr_write(sie, context->sie);
+    inject(context->is_virtual, context->sip); /* the external one is raised by vcpu_fold */
+    guest_csr_write(context->is_virtual, GUEST_SIE, context->sie);
     if (features->sstc) {
         arch_virtual_timer_set(context->stimecmp);
     }
-    csr_write(satp, context->satp);
+    guest_csr_write(context->is_virtual, GUEST_SATP, context->satp);
 }
 
 void arch_virtual_interrupt(unsigned long bit, bool pending)
 {
-    if (pending) {
+    if (guests_are_virtual()) {
+        if (pending) {
+            csr_set(CSR_HVIP, bit << 1);
+        } else {
+            csr_clear(CSR_HVIP, bit << 1);
+        }
+    } else if (pending) {
         csr_set(mip, bit);
     } else {
         csr_clear(mip, bit);
@@ -184,54 +231,59 @@ void arch_virtual_interrupt(unsigned long bit, bool pending)
 
 unsigned long arch_virtual_pending(void)
 {
-    return csr_read(mip) & DELEGATED_INTERRUPTS;
+    /* hip has hvip and vstimecmp together; not vsip, in which QEMU 7.2 shows the software interrupt only */
+    return (guests_are_virtual() ? csr_read(CSR_HIP) >> 1 : csr_read(mip)) & DELEGATED_INTERRUPTS;
 }
 
 unsigned long arch_virtual_enabled(void)
 {
-    return csr_read(sie);
+    return guest_csr_read(guests_are_virtual(), GUEST_SIE);
 }
 
 void arch_virtual_timer_set(uint64_t deadline)
 {
-    if (XLEN == 64) {
-        csr_write(CSR_STIMECMP, deadline);
-        return;
-    }
-    /* High half first to its maximum, so that no earlier deadline shows in between. */
-    csr_write(CSR_STIMECMPH, ~0UL);
-    csr_write(CSR_STIMECMP, deadline & UINT32_MAX);
-    csr_write(CSR_STIMECMPH, deadline >> 32);
+    guest_timer_set(guests_are_virtual(), deadline);
 }
 
 uint64_t arch_virtual_timer(void)
 {
-    uint64_t low = csr_read(CSR_STIMECMP);
+    const bool vs = guests_are_virtual();
+    uint64_t low = guest_csr_read(vs, CSR_STIMECMP);
     if (XLEN == 64) {
         return low;
     }
-    return low | (uint64_t)csr_read(CSR_STIMECMPH) << 32;
+    return low | (uint64_t)guest_csr_read(vs, CSR_STIMECMPH) << 32;
 }
 
 void arch_reflect(struct arch_context *context, unsigned long cause, unsigned long value)
 {
-    unsigned long status = context->status;
-    csr_write(scause, cause);
-    csr_write(sepc, context->pc);
-    csr_write(stval, value);
-    bool from_supervisor = (status & STATUS_MPP) == STATUS_MPP_S;
+    const bool vs = context->is_virtual;
+    guest_csr_write(vs, GUEST_SCAUSE, cause);
+    guest_csr_write(vs, GUEST_SEPC, context->pc);
+    guest_csr_write(vs, GUEST_STVAL, value);
+    bool from_supervisor = (context->status & STATUS_MPP) == STATUS_MPP_S;
+    context->status |= STATUS_MPP_S; /* MPP is U or S: never both bits */
+    unsigned long status = arch_virtual_status(context);
     bool enabled = (status & STATUS_SIE) != 0;
-    status &= ~(unsigned long)(STATUS_SPP | STATUS_SPIE | STATUS_SIE | STATUS_MPP);
-    status |= STATUS_MPP_S;
+    status &= ~(unsigned long)(STATUS_SPP | STATUS_SPIE | STATUS_SIE);
     status |= from_supervisor ? STATUS_SPP : 0;
     status |= enabled ? STATUS_SPIE : 0;
-    context->status = status;
-    context->pc = csr_read(stvec) & ~3UL;
+    if (vs) {
+        guest_csr_write(true, GUEST_SSTATUS, status);
+    } else {
+        context->status = status;
+    }
+    context->pc = guest_csr_read(vs, GUEST_STVEC) & ~3UL;
 }
 
 unsigned long arch_virtual_satp(void)
 {
-    return csr_read(satp);
+    return guest_csr_read(guests_are_virtual(), GUEST_SATP);
+}
+
+unsigned long arch_virtual_status(const struct arch_context *context)
+{
+    return context->is_virtual ? guest_csr_read(true, GUEST_SSTATUS) : context->status;
 }
 
 bool arch_virtual_counter_open(unsigned counter, bool user)
@@ -252,9 +304,13 @@ uint64_t arch_fp_read(unsigned reg)
     return f[reg % 32];
 }
 
-void arch_fp_write(unsigned reg, uint64_t bits)
+void arch_fp_write(struct arch_context *context, unsigned reg, uint64_t bits)
 {
     uint64_t f[32] = {0};
+    if (context->is_virtual) {
+        __asm__ volatile("csrs 0x200, %0" : : "r"((unsigned long)STATUS_FS_DIRTY) : "memory"); /* vsstatus */
+    }
+    context->status |= STATUS_FS_DIRTY;
     csr_set(mstatus, MSTATUS_FS);
     if ((csr_read(misa) & MISA_BIT('D')) != 0) {
         fp_save_d(f);

@@ -3,25 +3,13 @@
  * One hart: machine-mode policy, interrupts, fences, time, entropy.
  */
 #include "arch/riscv/csr.h"
+#include "arch/riscv/hypervisor.h"
 
-/* Exceptions that a guest's own kernel handles without us: misaligned fetch, breakpoint, ecall from U, page faults.
- * Access faults stay here: they are MMIO emulation and the alarm. Illegal instructions stay for WFI and time. */
-#define DELEGATED_EXCEPTIONS                                                                                           \
-    (BIT(CAUSE_FETCH_MISALIGNED) | BIT(CAUSE_BREAKPOINT) | BIT(CAUSE_ECALL_U) | BIT(CAUSE_FETCH_PAGE) |                \
-     BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE))
-
-enum {
-    ENVCFG_CBIE_FLUSH = 1 << 4,
-    ENVCFG_CBCFE = 1 << 6,
-    ENVCFG_CBZE = 1 << 7,
-    MSECCFG_SEED = 3 << 8, /* USEED and SSEED */
-};
+enum { MSECCFG_SEED = 3 << 8 }; /* USEED and SSEED */
 
 struct arch_hart *arch_this_hart(void)
 {
-    struct arch_hart *hart;
-    __asm__("mv %0, tp" : "=r"(hart));
-    return hart;
+    return this_hart();
 }
 
 static void silence_triggers(void)
@@ -36,21 +24,33 @@ static void silence_triggers(void)
     }
 }
 
-/* Environment bits that guests may use: cache-block operations (invalidate becomes flush) and, with Sstc, stimecmp.
- * Hardware A/D updating and page-based memory types stay off: the guest's tree doesn't offer them. */
+/* Environment bits that guests may use: cache-block operations (invalidate becomes flush) and, if the guest's tree can
+ * offer it wherever the guest may run, stimecmp, hardware A/D updating and page-based memory types. */
+uint64_t environment_bits(const struct hart_features *features)
+{
+    uint64_t bits = ENVCFG_CBIE_FLUSH | ENVCFG_CBCFE | ENVCFG_CBZE;
+    bits |= features->sstc ? ENVCFG_STCE : 0;
+    bits |= features->svadu ? ENVCFG_ADUE : 0;
+    bits |= features->svpbmt ? ENVCFG_PBMTE : 0;
+    return bits;
+}
+
 void arch_hart_environment(const struct hart_features *features)
 {
-    unsigned long low = ENVCFG_CBIE_FLUSH | ENVCFG_CBCFE | ENVCFG_CBZE;
-    unsigned long stce = features->sstc ? BIT(XLEN - 1) : 0;
+    uint64_t bits = environment_bits(features);
     if (!features->menvcfg) {
         return;
     }
     if (XLEN == 32) {
-        csr_write(CSR_MENVCFG, low);
-        csr_write(CSR_MENVCFGH, stce);
+        csr_write(CSR_MENVCFG, bits & UINT32_MAX);
+        csr_write(CSR_MENVCFGH, bits >> 32);
     } else {
-        csr_write(CSR_MENVCFG, low | stce);
+        csr_write(CSR_MENVCFG, bits);
     }
+    if (features->hypervisor) {
+        hypervisor_environment(features);
+    }
+    arch_fence_vma();
 }
 
 /* Of the state that Smstateen guards, guests get senvcfg, which is switched, and nothing else. */
@@ -66,7 +66,7 @@ static void prepare_state_enable(void)
 static void prepare_supervisor(const struct hart_features *features)
 {
     csr_write(satp, 0);
-    csr_write(stvec, 0);
+    csr_write(stvec, features->hypervisor ? hypervisor_tripwire() : 0);
     csr_write(sscratch, 0);
     csr_write(sepc, 0);
     csr_write(scause, 0);
@@ -80,15 +80,33 @@ static void prepare_supervisor(const struct hart_features *features)
         prepare_state_enable();
     }
     if (features->sstc) {
-        arch_virtual_timer_set(UINT64_MAX);
+        guest_timer_set(false, UINT64_MAX);
     }
+    csr_write(sie, 0);
+}
+
+/* NULL, or what does not hold. On harts with H, whose HS-mode is empty, S-mode's interrupts are delegated too, but
+ * never enabled: QEMU, 7.2 and 10, shows VS-mode's pending bits in sip only where mideleg has S-mode's. */
+static const char *delegate(const struct hart_features *features)
+{
+    const unsigned long machine = BIT(IRQ_M_SOFT) | BIT(IRQ_M_TIMER) | BIT(IRQ_M_EXTERNAL);
+    csr_write(medeleg, DELEGATED_EXCEPTIONS);
+    csr_write(mideleg, DELEGATED_INTERRUPTS);
+    if (csr_read(medeleg) != DELEGATED_EXCEPTIONS) {
+        return "medeleg";
+    }
+    if ((csr_read(mideleg) & (DELEGATED_INTERRUPTS | machine)) != DELEGATED_INTERRUPTS) {
+        return "mideleg";
+    }
+    if (features->hypervisor && (csr_read(mie) & DELEGATED_INTERRUPTS) != 0) {
+        return "mie";
+    }
+    return features->hypervisor ? hypervisor_prepare(features) : NULL;
 }
 
 const char *arch_hart_prepare(const struct hart_features *features)
 {
     csr_write(mie, BIT(IRQ_M_SOFT));
-    csr_write(medeleg, DELEGATED_EXCEPTIONS);
-    csr_write(mideleg, DELEGATED_INTERRUPTS);
     csr_write(mcounteren, features->time_csr ? COUNTER_TIME : 0);
     arch_hart_environment(features);
     prepare_supervisor(features);
@@ -99,14 +117,11 @@ const char *arch_hart_prepare(const struct hart_features *features)
         csr_write(CSR_MCOUNTINHIBIT, 0);
     }
     silence_triggers();
-    if (csr_read(medeleg) != DELEGATED_EXCEPTIONS) {
-        return "medeleg";
+    const char *wrong = delegate(features);
+    if (wrong == NULL && features->sstc) {
+        arch_virtual_timer_set(UINT64_MAX);
     }
-    if ((csr_read(mideleg) & (DELEGATED_INTERRUPTS | BIT(IRQ_M_SOFT) | BIT(IRQ_M_TIMER) | BIT(IRQ_M_EXTERNAL))) !=
-        DELEGATED_INTERRUPTS) {
-        return "mideleg";
-    }
-    return NULL;
+    return wrong;
 }
 
 _Noreturn void arch_hart_halt(void)
@@ -136,9 +151,14 @@ void arch_hart_interrupt_enable(unsigned long bits, bool enable)
     }
 }
 
+/* sfence.vma does not reach VS-mode's translations, nor hfence.vvma any but those of the present VMID. */
 void arch_fence_vma(void)
 {
-    __asm__ volatile("sfence.vma x0, x0" : : : "memory");
+    if (guests_are_virtual()) {
+        __asm__ volatile(".word 0x22000073" : : : "memory"); /* hfence.vvma x0, x0 */
+    } else {
+        __asm__ volatile("sfence.vma x0, x0" : : : "memory");
+    }
 }
 
 void arch_fence_i(void)

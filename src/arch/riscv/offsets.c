@@ -12,6 +12,7 @@ void offsets(void)
     OFFSET(CONTEXT_X, struct arch_context, x);
     OFFSET(CONTEXT_PC, struct arch_context, pc);
     OFFSET(CONTEXT_STATUS, struct arch_context, status);
+    OFFSET(CONTEXT_STATUS_HIGH, struct arch_context, status_high);
     OFFSET(CONTEXT_HART, struct arch_context, hart);
     OFFSET(CONTEXT_F, struct arch_context, f);
     OFFSET(HART_STACK_TOP, struct arch_hart, stack_top);
@@ -20,4 +21,5 @@ void offsets(void)
     OFFSET(HART_SCRATCH, struct arch_hart, scratch);
     OFFSET(HART_EMERGENCY_TOP, struct arch_hart, emergency_top);
     OFFSET(HART_ID, struct arch_hart, id);
+    OFFSET(HART_IS_VIRTUAL, struct arch_hart, is_virtual);
 }

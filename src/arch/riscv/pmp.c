@@ -152,7 +152,10 @@ void arch_pmp_load(const struct hart_features *features, const struct pmp_image 
     for (unsigned entry = 0; entry < used; entry += (unsigned)CONFIG_PER_REGISTER) {
         config_write(config_number(entry), config_word(image, entry));
     }
-    arch_fence_vma();
+    __asm__ volatile("sfence.vma x0, x0" : : : "memory");
+    if (guests_are_virtual()) {
+        arch_fence_stage2();
+    }
 }
 
 void arch_pmp_read(const struct hart_features *features, struct pmp_image *image)

@@ -3,31 +3,69 @@
  * What this hart really has, found by trying each thing behind trap.S's expected-trap path.
  */
 #include "arch/riscv/csr.h"
+#include "arch/riscv/hypervisor.h"
 #include "arch/riscv/pmp.h"
 
-/* The top bit of menvcfg (STCE) lies in menvcfgh on RV32. True if the bit holds. */
-static bool probe_stce(void)
+/* Which of the upper bits of menvcfg hold; they lie in menvcfgh on RV32. */
+static uint64_t probe_menvcfg(void)
 {
-    unsigned long top = BIT(XLEN - 1);
-    unsigned long value = top;
+    const uint64_t wanted = ENVCFG_ADUE | ENVCFG_PBMTE | ENVCFG_STCE;
+    unsigned long value = (unsigned long)(XLEN == 32 ? wanted >> 32 : wanted);
     bool exists = XLEN == 32 ? csr_try_swap(CSR_MENVCFGH, value) : csr_try_swap(CSR_MENVCFG, value);
     if (!exists) {
-        return false;
+        return 0;
     }
-    unsigned long now = XLEN == 32 ? csr_read(CSR_MENVCFGH) : csr_read(CSR_MENVCFG);
-    unsigned long ignored = 0;
-    return (now & top) != 0 && csr_try_read(CSR_STIMECMP, ignored);
+    return XLEN == 32 ? (uint64_t)csr_read(CSR_MENVCFGH) << 32 : csr_read(CSR_MENVCFG);
 }
 
-/* H must be off for pmp isolation: true if it is there and can't be switched off. */
-static bool probe_hypervisor(unsigned long *misa)
+static void probe_environment(struct hart_features *features)
 {
-    if ((*misa & MISA_BIT('H')) == 0) {
-        return false;
+    unsigned long scratch = 0;
+    features->menvcfg = csr_try_read(CSR_MENVCFG, scratch);
+    if (features->menvcfg) {
+        const uint64_t bits = probe_menvcfg();
+        features->svadu = (bits & ENVCFG_ADUE) != 0;
+        features->svpbmt = (bits & ENVCFG_PBMTE) != 0;
+        features->sstc = (bits & ENVCFG_STCE) != 0 && csr_try_read(CSR_STIMECMP, scratch);
     }
-    csr_clear(misa, MISA_BIT('H'));
-    *misa = csr_read(misa);
-    return (*misa & MISA_BIT('H')) != 0;
+    features->senvcfg = csr_try_read(CSR_SENVCFG, scratch);
+}
+
+/* Instructions by their encodings, which GCC 12 doesn't know: on a page of our own, since cbo.zero clears a whole
+ * block, whatever its size. */
+static void probe_instructions(struct hart_features *features)
+{
+    static uint8_t page[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+    unsigned long scratch = (unsigned long)(uintptr_t)page;
+    if (features->menvcfg) {
+        features->zicbom = CSR_TRY("mv t0, %[v]\n\t.word 0x0012a00f", scratch); /* cbo.clean (t0) */
+        features->zicboz = CSR_TRY("mv t0, %[v]\n\t.word 0x0042a00f", scratch); /* cbo.zero (t0) */
+    }
+    features->svinval = CSR_TRY(".word 0x18000073", scratch); /* sfence.w.inval */
+}
+
+/* RLB of mseccfg can be set while no PMP entry is locked; it must not stay. */
+static void probe_security(struct hart_features *features)
+{
+    enum { RLB = 1 << 2 };
+    unsigned long scratch = 0;
+    features->mseccfg = csr_try_read(CSR_MSECCFG, scratch);
+    if (features->mseccfg) {
+        csr_set(CSR_MSECCFG, RLB);
+        features->smepmp = (csr_read(CSR_MSECCFG) & RLB) != 0;
+        csr_clear(CSR_MSECCFG, RLB);
+    }
+}
+
+/* satp.ASID, with the smallest paging mode of this word size (machine mode is not translated). */
+static unsigned probe_asid_bits(void)
+{
+    const unsigned long mode = XLEN == 64 ? (unsigned long)(8ULL << 60) : BIT(31);
+    const unsigned long field = XLEN == 64 ? (unsigned long)(0xffffULL << 44) : 0x1ffUL << 22;
+    csr_write(satp, mode | field);
+    const unsigned long held = csr_read(satp) & field;
+    csr_write(satp, 0);
+    return count_ones(held);
 }
 
 static void probe_floating_point(struct hart_features *features)
@@ -51,6 +89,7 @@ static void probe_extra(struct hart_features *features)
         features->extra[EXTRA_JVT] = csr_try_read(CSR_JVT, scratch);
         features->extra[EXTRA_SCONTEXT] = csr_try_read(CSR_SCONTEXT, scratch);
         features->extra[EXTRA_SRMCFG] = csr_try_read(CSR_SRMCFG, scratch);
+        features->extra[EXTRA_SISELECT] = csr_try_read(CSR_SISELECT, scratch);
     }
 }
 
@@ -65,17 +104,21 @@ void arch_hart_probe(struct hart_features *features)
     if (!features->supervisor) {
         return;
     }
-    features->hypervisor = probe_hypervisor(&features->misa);
+    features->hypervisor = (features->misa & MISA_BIT('H')) != 0;
     probe_floating_point(features);
     features->time_csr = csr_try_read(CSR_TIME, scratch);
-    features->menvcfg = csr_try_read(CSR_MENVCFG, scratch);
-    features->sstc = features->menvcfg && probe_stce();
-    features->senvcfg = csr_try_read(CSR_SENVCFG, scratch);
     features->mcountinhibit = csr_try_read(CSR_MCOUNTINHIBIT, scratch);
-    features->mseccfg = csr_try_read(CSR_MSECCFG, scratch);
+    features->sscofpmf = csr_try_read(CSR_SCOUNTOVF, scratch);
+    features->asid_bits = probe_asid_bits();
+    probe_environment(features);
+    probe_instructions(features);
     features->smstateen = csr_try_read(CSR_MSTATEEN0, scratch);
     probe_extra(features);
     scratch = 0;
     features->zkr = csr_try_swap(CSR_SEED, scratch);
     features->pmp_locked = pmp_probe(&features->pmp);
+    probe_security(features);
+    if (features->hypervisor) {
+        hypervisor_probe(features);
+    }
 }

@@ -34,6 +34,14 @@ trap_entry:
     mv      a0, sp
     csrr    a1, mcause
     REG_L   tp, CONTEXT_HART(sp)
+.if WORD == 4
+    /* RV32 with H: whether the guest was in VS-mode stands in mstatush. */
+    REG_L   t0, HART_IS_VIRTUAL(tp)
+    beqz    t0, 1f
+    csrr    t0, CSR_MSTATUSH
+    REG_S   t0, CONTEXT_STATUS_HIGH(sp)
+1:
+.endif
     REG_L   sp, HART_STACK_TOP(tp)
     li      s0, 0                       /* ends the backtrace */
     call    trap_handle
@@ -48,6 +56,13 @@ arch_enter:
     csrw    mscratch, a0
     csrw    mepc, t1
     csrw    mstatus, t2
+.if WORD == 4
+    REG_L   t1, HART_IS_VIRTUAL(tp)
+    beqz    t1, 1f
+    REG_L   t1, CONTEXT_STATUS_HIGH(a0)
+    csrw    CSR_MSTATUSH, t1
+1:
+.endif
     mv      sp, a0
     .irp n, 1,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
     load_x  \n, sp
