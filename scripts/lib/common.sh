@@ -78,3 +78,17 @@ publish_directory() {
     rm -rf "$to"
     mv -T "$from" "$to"
 }
+
+# logged WHAT LINES LOG COMMAND...: runs the command with what it prints appended to the log. If it prints many lines
+# (LINES is about how many), every tenth of them is said; if it fails, the last ones are shown and where the rest is.
+logged() {
+    local what="$1" lines="$2" log="$3"
+    shift 3
+    if ! "$@" 2>&1 | awk -v log_file="$log" -v what="$(basename "$0"): $what" -v step="$((lines / 10))" '
+        { print >>log_file; fflush(log_file) }
+        step >= 50 && NR % step == 0 && NR < 10 * step { printf "%s: %d %%\n", what, NR / step * 10; fflush() }
+        ' >&2; then
+        tail -n 15 "$log" >&2
+        die "$what failed: $log has all of it"
+    fi
+}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from linux import Guest
 
 MARKERS = {
     "quick": "one of the few tests that show in a minute whether anything works",
@@ -55,6 +56,31 @@ def pytest_runtest_makereport(item, call):
 def guests():
     """The guests, fetched before the first test."""
     subprocess.run([harness.REPOSITORY / "scripts/fetch-guests"], check=True)
+
+
+@pytest.fixture(scope="session")
+def provided():
+    """provided("rv32") makes sure, once, that the Linux guest of that name is there: built if need be, for some minutes."""
+    done = {"rv64"}
+
+    def provide(name):
+        if name not in done:
+            script, *words = harness.LINUX[name]
+            subprocess.run([harness.REPOSITORY / script, *words], check=True)
+            done.add(name)
+
+    return provide
+
+
+@pytest.fixture
+def linux(boot, provided):
+    """linux(name, isolation=, qemu=, cpu=) is a Linux guest of harness.LINUX, to be booted: see linux.py."""
+
+    def guest(name="rv64", **more):
+        provided(name)
+        return Guest(boot, name, **more)
+
+    return guest
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,17 @@ import pexpect
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("DIOSIX_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diosix")
 GUESTS = CACHE / "guests" / "rv64"
+# The Linux guests by name, which is the name of their folder in the cache too, and the script that provides each.
+LINUX = {
+    "rv64": ["scripts/fetch-guests"],
+    "rv32": ["scripts/build-guests", "rv32"],
+    "rv64-small": ["scripts/build-guests", "rv64-small"],
+}
 # Multiplies every time limit; for slow or busy machines.
 TIME_SCALE = float(os.environ.get("DIOSIX_TIME_SCALE", "1"))
 PROMPT = "capsule# "
+# The isolations that tests are run with. Which one a capsule gets is decided by its harts: see isolated().
+ISOLATIONS = ("pmp",)
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -40,13 +48,15 @@ def incbin(path):
     return f'/incbin/("{Path(path).resolve()}")'
 
 
-def capsule(name="debian", *, vcpus=1, memory="128M", kernel=None, initrd=None, bootargs="", console="ttyS0", **more):
-    """A capsule's node. kernel and initrd are files; Debian's kernel and our initramfs if not given, initrd=False for none.
-    bootargs come after console=. Further arguments become properties: a string, a number (one cell), a list of
+def capsule(name="debian", *, vcpus=1, memory="128M", kernel=None, initrd=None, bootargs="", console="ttyS0", linux="rv64",
+            **more):
+    """A capsule's node. kernel and initrd are files; those of the Linux guest of that name if not given, initrd=False for
+    none. bootargs come after console=. Further arguments become properties: a string, a number (one cell), a list of
     numbers, True (a property without a value), or DTS text (Raw); _ in their names stands for -."""
     words = f"console={console} {bootargs}".strip() if console else bootargs
+    guest = CACHE / "guests" / linux
     return {"name": name, "vcpus": vcpus, "memory": Raw(f"/bits/ 64 <{size(memory):#x}>"), "bootargs": words,
-            "kernel": kernel or GUESTS / "Image", "initrd": GUESTS / "initramfs.cpio.gz" if initrd is None else initrd,
+            "kernel": kernel or guest / "Image", "initrd": guest / "initramfs.cpio.gz" if initrd is None else initrd,
             "more": {key.replace("_", "-"): value for key, value in more.items()}}
 
 
@@ -126,6 +136,11 @@ def raw_terminal():
     modes = termios.tcgetattr(0)
     modes[1] &= ~termios.ONLCR
     termios.tcsetattr(0, termios.TCSANOW, modes)
+
+
+def isolated(isolation, cpu="", **fields):
+    """Fields of Setup for a machine whose harts give capsules that isolation. cpu: further words for QEMU's -cpu."""
+    return {"cpu": ",".join(filter(None, ["h=on" if isolation == "hyp" else "h=off", cpu])), **fields}
 
 
 class Machine:

@@ -5,19 +5,13 @@ import re
 import pytest
 
 from harness import Raw, capsule, manifest
+from linux import reboots, shell_answers
 
 
 @pytest.mark.quick
-def test_shell(boot):
-    """The way a user first meets it: a shell, which answers, and a power-off that ends QEMU well."""
-    machine = boot(manifest(capsule(vcpus=2)))
-    machine.expect(r"diosix-guest: nproc 2\r")
-    machine.prompt()
-    assert machine.shell("nproc") == "2"
-    assert machine.shell("grep -c ^processor /proc/cpuinfo") == "2"
-    assert "real" in machine.shell("time true 2>&1"), "programs must be able to read the time"
-    machine.sendline("poweroff")
-    assert machine.wait() == 0
+def test_shell(linux):
+    """The way a user first meets it."""
+    shell_answers(linux("rv64"), 2)
 
 
 def test_log_lines(boot):
@@ -38,19 +32,8 @@ def test_log_lines(boot):
 
 
 @pytest.mark.quick
-def test_reboot(boot):
-    """A guest's reboot starts it again, from RAM in which nothing is left."""
-    machine = boot(manifest(capsule(vcpus=2)))
-    for _ in range(2):
-        machine.expect("diosix-guest: up")
-        machine.prompt()
-        assert machine.shell("cat /tmp/left 2>&1") == "cat: can't open '/tmp/left': No such file or directory"
-        machine.shell("echo left >/tmp/left")
-        machine.sendline("reboot")
-    machine.expect("diosix-guest: up")
-    machine.prompt()
-    machine.sendline("poweroff")
-    assert machine.wait() == 0
+def test_reboot(linux):
+    reboots(linux("rv64"), 2)
 
 
 def test_memory_size(boot):

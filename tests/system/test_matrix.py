@@ -5,7 +5,8 @@ import itertools
 
 import pytest
 
-from harness import capsule, manifest, pairwise, row_id
+from harness import pairwise, row_id
+from linux import boots
 
 CHOICES = {
     "smp": [1, 2, 4, 8],
@@ -22,26 +23,23 @@ QUICK = [
 ALL = [dict(zip(CHOICES, values)) for values in itertools.product(*CHOICES.values())]
 
 
-def boots(boot, row):
-    setup = {"smp": row["smp"], "mem": row["mem"], "qemu": row["qemu"], "cpu": f"h=off,sstc={row['sstc']}"}
-    machine = boot(manifest(capsule(vcpus=row["vcpus"], memory=CAPSULE_MEMORY[row["mem"]], bootargs="diosix.poweroff")), **setup)
-    machine.expect("diosix-guest: up", timeout=120)
-    machine.expect(rf"diosix-guest: nproc {row['vcpus']}\r")
-    assert machine.wait() == 0
+def boots_row(linux, row):
+    guest = linux("rv64", qemu=row["qemu"], cpu=f"sstc={row['sstc']}")
+    boots(guest, row["vcpus"], memory=CAPSULE_MEMORY[row["mem"]], smp=row["smp"], mem=row["mem"])
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize("row", QUICK, ids=row_id)
-def test_matrix_quick(boot, row):
-    boots(boot, row)
+def test_matrix_quick(linux, row):
+    boots_row(linux, row)
 
 
 @pytest.mark.parametrize("row", pairwise(**CHOICES), ids=row_id)
-def test_matrix(boot, row):
-    boots(boot, row)
+def test_matrix(linux, row):
+    boots_row(linux, row)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("row", ALL, ids=row_id)
-def test_matrix_exhaustive(boot, row):
-    boots(boot, row)
+def test_matrix_exhaustive(linux, row):
+    boots_row(linux, row)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# What the scripts that provide guests share: where guests are, and the initramfs that all of them have.
+# To be sourced after common.sh.
+
+# The signed suite that all guests and their sources come from.
+# shellcheck disable=SC2034  # used by the scripts that source this file
+GUEST_SUITE=trixie
+GUEST_SOURCE="$REPOSITORY/tests/system/guest"
+
+# guest_directory NAME: where the guest of that name is (rv64, rv32, rv64-small): Image, busybox, initramfs.cpio.gz.
+guest_directory() {
+    echo "$CACHE/guests/$1"
+}
+
+# guest_script XLEN: prints the command that provides the guest that `make run` boots on harts of that width.
+guest_script() {
+    case "$1" in
+    32) printf '%s\n' "$REPOSITORY/scripts/build-guests" rv32 ;;
+    *) printf '%s\n' "$REPOSITORY/scripts/fetch-guests" ;;
+    esac
+}
+
+# point TARGET LINK: LINK becomes a symbolic link to TARGET, at once.
+point() {
+    mkdir -p "$(dirname "$2")"
+    ln -sfn "$1" "$2.$$"
+    mv -T "$2.$$" "$2"
+}
+
+# The list that make-cpio reads, with the busybox of directory $1, which makes its own links when init asks it to.
+initramfs_list() {
+    local file
+    printf 'dir /%s 755\n' bin dev etc proc root sbin sys tests tmp usr usr/bin usr/sbin
+    echo "node /dev/console 600 c 5 1"
+    echo "node /dev/null 666 c 1 3"
+    echo "file /bin/busybox $1/busybox 755"
+    echo "link /bin/sh busybox"
+    echo "file /init $GUEST_SOURCE/init 755"
+    echo "file /etc/profile $GUEST_SOURCE/profile 644"
+    echo "file /etc/functions $GUEST_SOURCE/functions 644"
+    for file in "$GUEST_SOURCE"/tests/*; do
+        echo "file /tests/$(basename "$file") $file 755"
+    done
+}
+
+# make_initramfs WORK BUSYBOX GUEST: makes directory GUEST's initramfs with the busybox of the sealed directory BUSYBOX.
+# It is named by what went into it, so that work trees that differ never take each other's.
+make_initramfs() {
+    local work="$1" busybox="$2" guest="$3" key product
+    initramfs_list "$busybox" >"$work/list"
+    key="$( (cat "$REPOSITORY/scripts/make-cpio" "$work/list" && sha256sum "$busybox/SHA256SUMS" "$GUEST_SOURCE/init" \
+        "$GUEST_SOURCE/profile" "$GUEST_SOURCE/functions" "$GUEST_SOURCE"/tests/*) | sha256sum | cut -c 1-16)"
+    product="$CACHE/guests/initramfs-$key"
+    if ! sealed "$product"; then
+        mkdir -p "$work/product"
+        /usr/bin/python3 "$REPOSITORY/scripts/make-cpio" "$work/list" "$work/product/initramfs.cpio.gz"
+        publish_directory "$work/product" "$product"
+    fi
+    point "$product/initramfs.cpio.gz" "$guest/initramfs.cpio.gz"
+}
