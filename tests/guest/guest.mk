@@ -28,10 +28,15 @@ GUEST_bench := bench
 GUEST_crash := crash
 GUEST_PROGRAMS := sbi isolation devices timing bench crash
 
-# One assembly file each, linked alone: a guest of a few bytes, and what runs in front of the hypervisor in its place.
-GUEST_SMALL := hello trampoline
-GUEST_ORIGIN_hello := 0
-GUEST_ORIGIN_trampoline := 0x80000000
+# One assembly file each, linked alone: guests of a few bytes, and what runs in front of the hypervisor in its place.
+GUEST_SMALL := hello fixed trampoline
+GUEST_ORIGIN_rv64_hello := 0
+GUEST_ORIGIN_rv32_hello := 0
+# Where systems with a fixed address expect to be: the second large page of RAM.
+GUEST_ORIGIN_rv64_fixed := 0x80200000
+GUEST_ORIGIN_rv32_fixed := 0x80400000
+GUEST_ORIGIN_rv64_trampoline := 0x80000000
+GUEST_ORIGIN_rv32_trampoline := 0x80000000
 
 guests: guests-rv64 ## build the test guests for RV64
 guests-rv64: $(GUEST_PROGRAMS:%=$(BUILD)/rv64/guest/%.bin) $(GUEST_SMALL:%=$(BUILD)/rv64/guest/%.bin)
@@ -63,7 +68,7 @@ $(BUILD)/$(1)/guest/$(2).elf: $$(GUEST_OBJECTS_$(1)_$(2)) tests/guest/guest.ld
 	$(GUEST_LD) $(GUEST_LDFLAGS_$(1)) -pie --no-dynamic-linker -z notext -z max-page-size=4096 -z norelro \
 	  --build-id=none --no-warn-rwx-segments -T tests/guest/guest.ld $$(GUEST_OBJECTS_$(1)_$(2)) -o $$@
 endef
-GUEST_SHARED := tests/guest/guest.c tests/guest/print.c tests/guest/tree.c tests/guest/forms.c tests/guest/paging.c \
+GUEST_SHARED := tests/guest/guest.c tests/guest/pending.c tests/guest/print.c tests/guest/tree.c tests/guest/forms.c tests/guest/paging.c \
   tests/guest/forms.S tests/guest/fp.S
 $(foreach x,rv64 rv32,$(eval $(call guest_rules,$(x))))
 $(foreach x,rv64 rv32,$(foreach p,$(GUEST_PROGRAMS),$(eval $(call guest_program,$(x),$(p)))))
@@ -71,6 +76,6 @@ $(foreach x,rv64 rv32,$(foreach p,$(GUEST_PROGRAMS),$(eval $(call guest_program,
 # $(1): word size, $(2): program
 define guest_small
 $(BUILD)/$(1)/guest/$(2).elf: $(BUILD)/$(1)/guest/$(2).S.o
-	$(GUEST_LD) $(GUEST_LDFLAGS_$(1)) --build-id=none --no-warn-rwx-segments -N -Ttext=$(GUEST_ORIGIN_$(2)) $$< -o $$@
+	$(GUEST_LD) $(GUEST_LDFLAGS_$(1)) --build-id=none --no-warn-rwx-segments -N -Ttext=$(GUEST_ORIGIN_$(1)_$(2)) $$< -o $$@
 endef
 $(foreach x,rv64 rv32,$(foreach p,$(GUEST_SMALL),$(eval $(call guest_small,$(x),$(p)))))
