@@ -33,7 +33,7 @@ LINUX = {
 TIME_SCALE = float(os.environ.get("DIOSIX_TIME_SCALE", "1"))
 PROMPT = "capsule# "
 # The isolations that tests are run with. Which one a capsule gets is decided by its harts: see isolated().
-ISOLATIONS = ("pmp",)
+ISOLATIONS = ("pmp", "hyp")
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -139,8 +139,11 @@ def raw_terminal():
 
 
 def isolated(isolation, cpu="", **fields):
-    """Fields of Setup for a machine whose harts give capsules that isolation. cpu: further words for QEMU's -cpu."""
-    return {"cpu": ",".join(filter(None, ["h=on" if isolation == "hyp" else "h=off", cpu])), **fields}
+    """Fields of Setup for a machine on which capsules get that isolation: pmp, hyp, or pmp-on-h, which is pmp on harts that
+    have H. cpu: further words for QEMU's -cpu."""
+    h = "h=off" if isolation == "pmp" else "h=on"
+    wish = "pmp" if isolation == "pmp-on-h" else "auto"
+    return {"cpu": ",".join(filter(None, [h, cpu])), "append": f"isolation={wish} loglevel=info", **fields}
 
 
 class Machine:

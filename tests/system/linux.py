@@ -50,7 +50,7 @@ def powers_off(machine):
 def shell_answers(guest, vcpus, **setup):
     """A shell, which answers, in the isolation that was asked for, and a power-off that ends QEMU well."""
     machine = guest.boot(vcpus, **setup)
-    machine.expect(rf"Isolation: {guest.isolation} ")
+    machine.expect(rf"Capsule 1 \(debian\): isolation {guest.isolation[:3]},")
     machine.expect(rf"diosix-guest: nproc {vcpus}\r", timeout=120)
     machine.expect(rf"diosix-guest: isa rv{guest.xlen}i")
     machine.prompt()
@@ -63,6 +63,7 @@ def shell_answers(guest, vcpus, **setup):
 def boots(guest, vcpus, **setup):
     """Up, with all its vCPUs, and off again: nobody types anything."""
     machine = guest.boot(vcpus, "diosix.poweroff", **setup)
+    machine.expect(rf"Capsule 1 \(debian\): isolation {guest.isolation[:3]},")
     machine.expect("diosix-guest: up", timeout=120)
     machine.expect(rf"diosix-guest: nproc {vcpus}\r")
     assert machine.wait() == 0
