@@ -48,6 +48,14 @@ static void keep_common(struct hart_features *common, const struct hart_features
     common->svinval &= features->svinval;
 }
 
+/* A guest that is told of no block size doesn't use the blocks. */
+static void keep_block_sizes(struct launch_kind *common, const struct machine_hart *hart)
+{
+    common->cbom_block_size = hart->cbom_block_size == common->cbom_block_size ? common->cbom_block_size : 0;
+    common->cboz_block_size = hart->cboz_block_size == common->cboz_block_size ? common->cboz_block_size : 0;
+    common->cbop_block_size = hart->cbop_block_size == common->cbop_block_size ? common->cbop_block_size : 0;
+}
+
 /* What all harts of a kind have: a capsule may run on any of them. */
 static void describe_kind(enum hart_kind kind, struct launch_kind *common)
 {
@@ -61,11 +69,15 @@ static void describe_kind(enum hart_kind kind, struct launch_kind *common)
             common->features = hart->features;
             memcpy(common->isa, hart->tree->isa, sizeof(common->isa));
             memcpy(common->mmu_type, hart->tree->mmu_type, sizeof(common->mmu_type));
+            common->cbom_block_size = hart->tree->cbom_block_size;
+            common->cboz_block_size = hart->tree->cboz_block_size;
+            common->cbop_block_size = hart->tree->cbop_block_size;
             first = false;
             continue;
         }
         keep_common(&common->features, &hart->features);
         isa_keep_common(common->isa, hart->tree->isa);
+        keep_block_sizes(common, hart->tree);
         if (strcmp(hart->tree->mmu_type, common->mmu_type) < 0) {
             memcpy(common->mmu_type, hart->tree->mmu_type, sizeof(common->mmu_type));
         }

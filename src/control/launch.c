@@ -47,7 +47,6 @@ static void write_tree(struct capsule *capsule)
 {
     char isa[GUEST_ISA_MAX];
     uint8_t seed[SEED_LENGTH];
-    const struct machine_hart *hart = harts[0]->tree;
     const struct launch_kind *kind = &host->kinds[capsule->hart_kind];
     const struct guest_isa_options allowed = {
         .vector = kind->features.vector,
@@ -66,9 +65,9 @@ static void write_tree(struct capsule *capsule)
         .isa = isa,
         .mmu_type = kind->mmu_type,
         .timebase_hz = host->machine->timebase_hz,
-        .cbom_block_size = hart->cbom_block_size,
-        .cboz_block_size = hart->cboz_block_size,
-        .cbop_block_size = hart->cbop_block_size,
+        .cbom_block_size = kind->cbom_block_size,
+        .cboz_block_size = kind->cboz_block_size,
+        .cbop_block_size = kind->cbop_block_size,
         .seed = seed,
         .seed_length = sizeof(seed),
     };

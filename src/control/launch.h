@@ -17,6 +17,9 @@ struct launch_host {
         char isa[MACHINE_ISA_MAX];     /* what the host's tree says of all harts of this kind */
         char mmu_type[16];             /* the least */
         struct hart_features features; /* what all of them have */
+        uint32_t cbom_block_size;      /* bytes, the same for all of them; likewise the next two */
+        uint32_t cboz_block_size;
+        uint32_t cbop_block_size;
     } kinds[HART_KINDS];
 };
 /* what must stay valid: it is not copied. */

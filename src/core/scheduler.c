@@ -59,7 +59,8 @@ static void detach(struct run_queue *queue, struct vcpu *vcpu)
  * after it has set its idle flag, so none is missed. */
 static void rouse(struct run_queue *queue, const struct hart *preferred)
 {
-    if (hart_this()->current == NULL && atomic_load(&queue->length) <= 1) {
+    const struct hart *self = hart_this();
+    if (&queues[self->kind] == queue && self->current == NULL && atomic_load(&queue->length) <= 1) {
         return; /* this hart has nothing to run and takes it next */
     }
     for (uint32_t n = 0; n <= hart_count; n++) {
@@ -68,7 +69,7 @@ static void rouse(struct run_queue *queue, const struct hart *preferred)
             hart = harts[preferred->index];
         }
         if (hart != NULL && &queues[hart->kind] == queue && atomic_exchange(&hart->idle, false) != 0) {
-            if (hart != hart_this()) {
+            if (hart != self) {
                 hart_ring(hart);
             }
             return;

@@ -165,6 +165,7 @@ void vcpu_arrive(struct vcpu *vcpu, struct hart *hart)
     vcpu->context.hart = hart;
     vcpu->last_hart = hart;
     vcpu->external_raised = false; /* loading the context lowers it */
+    vcpu->retries = 0;
     atomic_store(&vcpu->hart, hart);
     atomic_fetch_or(&vcpu->pending, EVENT_EXTERNAL | EVENT_TIMER);
 }

@@ -228,16 +228,19 @@ void isa_keep_common(char *isa, const char *other)
         isa[0] = '\0';
         return;
     }
-    /* What is kept moves towards the start, behind the place that is read: an underscore stands before every name that
-     * needs one in the original too. */
+    /* What is kept moves towards the start, never past the place that is read: an underscore is written only where one
+     * was read since the last name. Behind a long name there always is one. */
     char *end = isa + (cursor - isa);
+    bool apart = false;
     while (isa_next(&cursor, &extension)) {
+        apart = apart || extension.name[-1] == '_';
         if (has_extension(others, &extension)) {
-            if (extension.length > 1 && end > isa + 4) {
+            if (apart && end > isa + 4) {
                 *end++ = '_';
             }
             memmove(end, extension.name, extension.length);
             end += extension.length;
+            apart = false;
         }
     }
     *end = '\0';

@@ -45,10 +45,14 @@ static bool take_one(uint64_t size, struct ram_piece *piece)
     return true;
 }
 
-/* In as few pieces as there must be. False, with what was taken in place, if they are not enough. */
+/* In as few pieces as there must be, with edges at multiples of RAM_ALIGN for the guest as well as for the host. False,
+ * with what was taken in place, if that can't be. */
 static bool take_several(struct capsule *capsule, uint64_t size)
 {
     uint64_t offset = 0;
+    if (size % RAM_ALIGN != 0 || capsule->ram.base % RAM_ALIGN != 0) {
+        return false;
+    }
     while (offset < size && capsule->piece_count < RAM_PIECES_MAX) {
         struct range taken;
         if (!memory_take_most(size - offset, RAM_ALIGN, &taken)) {
@@ -76,7 +80,7 @@ static enum dx_error take_ram(struct capsule *capsule, struct refusal *refusal)
         capsule->piece_count = 1;
         return DX_OK;
     }
-    if (config->memory % RAM_ALIGN == 0 && take_several(capsule, config->memory)) {
+    if (take_several(capsule, config->memory)) {
         return DX_OK;
     }
     release_ram(capsule);

@@ -42,6 +42,9 @@ enum dx_error isolation_hart_prepare(struct hart *hart, struct range guard, stru
     if (features->pmp_locked) {
         return refuse(refusal, DX_NO_PMP, "hart %lu: an earlier boot stage locked PMP entries", hart->arch.id);
     }
+    if (features->hypervisor && !isolation_hyp.serves(hart)) {
+        return refuse(refusal, DX_NO_HYP, "hart %lu has the H extension but no stage 2 that is known", hart->arch.id);
+    }
     if (features->pmp.entries == 0) {
         return refuse(refusal, DX_NO_PMP, "hart %lu has no PMP entries", hart->arch.id);
     }

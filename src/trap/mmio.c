@@ -30,6 +30,7 @@ static void perform(struct vcpu *vcpu, struct device *device, gpa_t place, const
         }
     }
     vcpu->context.pc += insn->length;
+    vcpu->retries = 0;
 }
 
 /* A fault in RAM that the capsule has: another vCPU has just changed the page tables, and it won't come again; or the
@@ -47,17 +48,12 @@ static enum outcome try_again(struct trap *trap, unsigned long cause)
     return OUTCOME_RESUME;
 }
 
-/* From a device, a hole, or page tables that lie there. */
+/* From a device, a hole, or page tables that lie there; not all harts say at which address. */
 enum outcome trap_fetch_fault(struct trap *trap)
 {
     const unsigned long cause = trap->cause;
-    gpa_t place;
-    trap->cause = CAUSE_FETCH_ACCESS;
-    if (guest_translate(trap, (gva_t){trap->value}, GUEST_FETCH, &place) &&
-        capsule_ram(trap->vcpu->capsule, place, 1) != NULL) {
-        return try_again(trap, cause);
-    }
-    return OUTCOME_REFLECT;
+    uint32_t bits = 0;
+    return guest_instruction(trap, &bits) ? try_again(trap, cause) : OUTCOME_REFLECT;
 }
 
 enum outcome trap_access_fault(struct trap *trap)

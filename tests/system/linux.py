@@ -6,13 +6,26 @@ choose where; here it is done.
     shell_answers(guest, vcpus=2)
 """
 import hashlib
+import itertools
 from dataclasses import dataclass
 from typing import Callable
+
+import pytest
 
 import harness
 
 SECONDS = 4
 TORTURE = ["fork-storm", "signals", "taskset", "pipeline", "interrupts", "fp", "memory", "dmesg-clean"]
+
+# Harts and vCPUs: a hart for each, fewer harts, one of each.
+PLACES = {"alone": (4, 4), "shared": (2, 4), "single": (1, 1)}
+
+
+def torture_rows(*usual):
+    """Parameters (isolation, place, QEMU) for torture, which takes most of a minute each: these always, the others of all
+    with -m exhaustive."""
+    every = itertools.product(["pmp", "hyp", "pmp-on-h"], PLACES, ["7.2", "10"])
+    return [pytest.param(*row, marks=[] if row in usual else [pytest.mark.exhaustive]) for row in every]
 
 
 @dataclass

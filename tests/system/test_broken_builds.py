@@ -15,9 +15,10 @@ import pytest
 import harness
 from harness import capsule, manifest
 
-PASSED_SELF_TEST = ("src/isolation/pmp.c", "if (arch_supervisor_can_load(closed[n])) {",
-                    "if (arch_supervisor_can_load(closed[n]) && false) {")
-OPEN_PMP = ("src/isolation/pmp.c", "{ram, PMP_RWX}", "{{ram.base & 0, (uint64_t)1 << 55}, PMP_RWX}")
+PASSED_SELF_TEST = ("src/isolation/pmp_wall.c", "if (!arch_supervisor_can_load(address)) {",
+                    "if (!arch_supervisor_can_load(address) || true) {")
+OPEN_PMP = ("src/isolation/pmp_wall.c", "{{piece->host.at, piece->size}, PMP_RWX}",
+            "{{piece->host.at & 0, (uint64_t)1 << 55}, PMP_RWX}")
 
 
 @dataclass
@@ -37,10 +38,13 @@ BUILDS = [
     Broken("pmp-open-no-self-test", [OPEN_PMP, PASSED_SELF_TEST], "isolation", r"not ok \d+"),
     Broken("fp-not-loaded", [("src/arch/riscv/context.c", "            fp_load_d(context->f);", "            (void)fp_load_d;")],
            "timing", r"not ok \d+"),
-    Broken("range-unchecked", [("src/core/capsule.c", "!range_holds(capsule->ram, address.at, length)",
-                                "range_holds((struct range){0, 0}, 1, length)")], "sbi", r"not ok \d+|hypervisor panic"),
-    Broken("plan-differs", [("src/isolation/pmp.c", "    image->address[RULE_GUARD] = hart->guard_address;",
-                             "    image->address[RULE_GUARD] = hart->guard_address; image->config[image->count - 1] &= (uint8_t)~PMP_X;")],
+    Broken("range-unchecked", [("src/core/capsule.c", "!range_holds(capsule->ram, address.at, *length)",
+                                "range_holds((struct range){0, 0}, 1, *length)"),
+                               ("src/core/capsule.c", "while (offset - piece->offset >= piece->size) {",
+                                "while (offset - piece->offset >= piece->size && false) {")],
+           "sbi", r"not ok \d+|hypervisor panic"),
+    Broken("plan-differs", [("src/isolation/pmp_wall.c", "    image.address[RULE_GUARD] = hart->guard_address;",
+                             "    image.address[RULE_GUARD] = hart->guard_address; image.config[image.count - 1] &= (uint8_t)~PMP_X;")],
            "hello", r"hypervisor panic.*assertion failed", debug=True),
 ]
 

@@ -3,29 +3,35 @@
 console of a guest must do."""
 import pytest
 
-from linux import interrupt_key_works, panics_and_reboots, prints_64k, reads_paste, survives_torture
+from harness import ISOLATIONS
+from linux import PLACES, interrupt_key_works, panics_and_reboots, prints_64k, reads_paste, survives_torture, torture_rows
 
-PLACES = {"alone": (4, 4), "shared": (2, 4), "single": (1, 1)}
+
+@pytest.fixture(params=ISOLATIONS)
+def guest(linux, request):
+    return linux("rv64", isolation=request.param)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_torture(linux, place):
+@pytest.mark.parametrize("isolation,place,qemu", torture_rows(
+    ("pmp", "shared", "7.2"), ("hyp", "alone", "7.2"), ("hyp", "shared", "10"), ("hyp", "single", "7.2"),
+    ("pmp-on-h", "shared", "10")))
+def test_torture(linux, isolation, place, qemu):
     smp, vcpus = PLACES[place]
-    survives_torture(linux("rv64"), vcpus, smp=smp)
+    survives_torture(linux("rv64", isolation=isolation, qemu=qemu), vcpus, smp=smp)
 
 
-def test_console_output(linux):
-    prints_64k(linux("rv64"))
+def test_console_output(guest):
+    prints_64k(guest)
 
 
 @pytest.mark.parametrize("count", [128, 1024])
-def test_console_input(linux, count):
-    reads_paste(linux("rv64"), count)
+def test_console_input(guest, count):
+    reads_paste(guest, count)
 
 
-def test_panic(linux):
-    panics_and_reboots(linux("rv64"))
+def test_panic(guest):
+    panics_and_reboots(guest)
 
 
-def test_interrupt_key(linux):
-    interrupt_key_works(linux("rv64"))
+def test_interrupt_key(guest):
+    interrupt_key_works(guest)

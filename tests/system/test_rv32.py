@@ -10,7 +10,6 @@ from harness import ISOLATIONS
 QEMUS = ["7.2", "10"]
 # Harts and vCPUs: a hart for each, and fewer.
 SIZES = [(1, 1), (2, 2), (4, 4), (2, 4), (1, 2), (2, 8)]
-PLACES = {"alone": (4, 4), "shared": (2, 4), "single": (1, 1)}
 
 
 def row_ids(row):
@@ -48,10 +47,10 @@ def test_reboot(guest, smp, vcpus):
     checks.reboots(guest, vcpus, smp=smp)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_torture(guest, place):
-    smp, vcpus = PLACES[place]
-    checks.survives_torture(guest, vcpus, smp=smp)
+@pytest.mark.parametrize("isolation,place,qemu", checks.torture_rows(("pmp", "shared", "7.2"), ("hyp", "shared", "7.2")))
+def test_torture(linux, isolation, place, qemu):
+    smp, vcpus = checks.PLACES[place]
+    checks.survives_torture(linux("rv32", isolation=isolation, qemu=qemu), vcpus, smp=smp)
 
 
 def test_console_output(guest):

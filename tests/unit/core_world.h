@@ -203,6 +203,16 @@ static inline void world_hart_count(unsigned count)
     hart_kind_count[HART_HYP] = 0;
 }
 
+/* Harts from this one on serve hyp, the others pmp: before anything runs. */
+static inline void world_kinds(unsigned first_hyp)
+{
+    hart_kind_count[HART_PMP] = first_hyp;
+    hart_kind_count[HART_HYP] = hart_count - first_hyp;
+    for (unsigned n = 0; n < hart_count; n++) {
+        core.harts[n].kind = n < first_hyp ? HART_PMP : HART_HYP;
+    }
+}
+
 /* A fresh world: everything asleep, nothing made. The scheduler's queue must be empty. */
 static inline void world_make(unsigned hart_number)
 {

@@ -39,6 +39,96 @@ static void test_capsule_ram(void **state)
     }
 }
 
+/* --- RAM in several places --- */
+
+/* In this order in the host; the edges are neither a step's nor an image's. */
+enum { EDGE_1 = 0x3000, EDGE_2 = 0x24000 };
+
+static uint8_t *piece_host(size_t n)
+{
+    static const unsigned whose[] = {1, 2, 0};
+    return core.ram[whose[n]] + 0x1000 * n;
+}
+
+static struct capsule *make_pieces(void)
+{
+    static const uint64_t edges[] = {0, EDGE_1, EDGE_2, RAM_SIZE};
+    struct capsule *capsule = make_capsule(0, 1);
+    for (size_t n = 0; n < 3; n++) {
+        capsule->pieces[n] = (struct ram_piece){edges[n], edges[n + 1] - edges[n], {(uintptr_t)piece_host(n)}};
+    }
+    capsule->piece_count = 3;
+    return capsule;
+}
+
+static const uint8_t *host_byte(uint64_t offset)
+{
+    return offset < EDGE_1   ? piece_host(0) + offset
+           : offset < EDGE_2 ? piece_host(1) + (offset - EDGE_1)
+                             : piece_host(2) + (offset - EDGE_2);
+}
+
+static void test_capsule_ram_in_pieces(void **state)
+{
+    (void)state;
+    const struct capsule *capsule = make_pieces();
+    static const struct {
+        uint64_t offset, length, adjacent; /* adjacent 0: none of it */
+    } rows[] = {
+        {0, 1, 1},
+        {0, EDGE_1, EDGE_1},
+        {0, EDGE_1 + 1, EDGE_1},
+        {0, RAM_SIZE, EDGE_1},
+        {0, RAM_SIZE + 1ull, 0},
+        {0, 0, 0},
+        {EDGE_1 - 1, 1, 1},
+        {EDGE_1 - 1, 2, 1},
+        {EDGE_1 - 8, 8, 8},
+        {EDGE_1 - 7, 8, 7},
+        {EDGE_1, 8, 8},
+        {EDGE_1, RAM_SIZE - EDGE_1, EDGE_2 - EDGE_1},
+        {EDGE_2 - 1, 1, 1},
+        {EDGE_2 - 1, RAM_SIZE - EDGE_2 + 1, 1},
+        {EDGE_2, RAM_SIZE - EDGE_2, RAM_SIZE - EDGE_2},
+        {EDGE_2, RAM_SIZE - EDGE_2 + 1ull, 0},
+        {RAM_SIZE - 1, 1, 1},
+        {RAM_SIZE - 1, 2, 0},
+        {RAM_SIZE, 1, 0},
+        {EDGE_2, UINT64_MAX, 0},
+        {UINT64_MAX, 1, 0},
+        {0ull - RAM_BASE, 8, 0},
+    };
+    for (size_t n = 0; n < ARRAY_LENGTH(rows); n++) {
+        const gpa_t address = {RAM_BASE + rows[n].offset};
+        const void *expected = rows[n].adjacent == 0 ? NULL : host_byte(rows[n].offset);
+        uint64_t length = rows[n].length;
+        assert_ptr_equal(capsule_ram_part(capsule, address, &length), expected);
+        if (expected != NULL) {
+            assert_int_equal(length, rows[n].adjacent);
+        }
+        const bool whole = rows[n].adjacent == rows[n].length;
+        assert_ptr_equal(capsule_ram(capsule, address, rows[n].length), whole ? expected : NULL);
+    }
+}
+
+/* Byte by byte: RAM has no gap and no byte twice, and a walk by parts comes to its end. */
+static void test_parts_make_up_the_whole(void **state)
+{
+    (void)state;
+    const struct capsule *capsule = make_pieces();
+    for (uint64_t offset = 0; offset < RAM_SIZE; offset++) {
+        assert_ptr_equal(capsule_ram(capsule, (gpa_t){RAM_BASE + offset}, 1), host_byte(offset));
+    }
+    unsigned parts = 0;
+    for (uint64_t offset = 0; offset < RAM_SIZE; parts++) {
+        uint64_t length = RAM_SIZE - offset;
+        assert_non_null(capsule_ram_part(capsule, (gpa_t){RAM_BASE + offset}, &length));
+        assert_true(length > 0 && length <= RAM_SIZE - offset);
+        offset += length;
+    }
+    assert_int_equal(parts, 3);
+}
+
 /* --- filling --- */
 
 static void plan_images(struct capsule *capsule)
@@ -85,6 +175,36 @@ static void test_filling(void **state)
     atomic_store(&capsule->state, CAPSULE_LOADED);
 }
 
+/* Whatever lies in the host around the pieces stays as it is. */
+static void test_filling_pieces(void **state)
+{
+    (void)state;
+    struct capsule *capsule = make_pieces();
+    plan_images(capsule);
+    memset(core.ram, 0xaa, sizeof(core.ram));
+    atomic_store(&capsule->state, CAPSULE_FILLING);
+    for (unsigned step = 1; step <= 3; step++) {
+        assert_false(capsule_fill(capsule));
+        assert_int_equal(capsule->fill_cursor, step * 64 * KIB);
+        assert_int_equal(*host_byte(step * 64 * KIB), 0xaa);
+    }
+    assert_true(capsule_fill(capsule));
+    static uint8_t linear[RAM_SIZE];
+    for (size_t n = 0; n < RAM_SIZE; n++) {
+        linear[n] = *host_byte(n);
+    }
+    memset(piece_host(0), 0xaa, EDGE_1);
+    memset(piece_host(1), 0xaa, EDGE_2 - EDGE_1);
+    memset(piece_host(2), 0xaa, RAM_SIZE - EDGE_2);
+    const uint8_t *all = (const uint8_t *)core.ram;
+    for (size_t n = 0; n < sizeof(core.ram); n++) {
+        assert_int_equal(all[n], 0xaa);
+    }
+    memcpy(core.ram[0], linear, RAM_SIZE);
+    check_images();
+    atomic_store(&capsule->state, CAPSULE_LOADED);
+}
+
 /* A plan that says more than there is does not write beyond RAM. */
 static void test_filling_is_bounded(void **state)
 {
@@ -99,6 +219,20 @@ static void test_filling_is_bounded(void **state)
     assert_int_equal(core.ram[0][RAM_SIZE - 100], 'K');
     assert_int_equal(core.ram[1][0], 0xaa);
     atomic_store(&capsule->state, CAPSULE_LOADED);
+}
+
+/* A large one says that it is being filled, since that takes its time; a small one doesn't. */
+static void test_filling_is_announced(void **state)
+{
+    (void)state;
+    struct capsule *small = make_capsule(0, 1);
+    struct capsule *large = make_capsule(1, 1);
+    large->ram.size = (uint64_t)1 << 30;
+    capsule_start(small);
+    capsule_start(large);
+    assert_int_equal(log_count("Capsule 2 (guest1): clearing and loading 1024 MiB of RAM\n"), 1);
+    assert_int_equal(log_count("Capsule 1 (guest0): clearing"), 0);
+    large->ram.size = RAM_SIZE;
 }
 
 static void stop_in_prepare(struct capsule *capsule)
@@ -367,8 +501,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CORE_TEST(test_capsule_ram),
+        CORE_TEST(test_capsule_ram_in_pieces),
+        CORE_TEST(test_parts_make_up_the_whole),
         CORE_TEST(test_filling),
+        CORE_TEST(test_filling_pieces),
         CORE_TEST(test_filling_is_bounded),
+        CORE_TEST(test_filling_is_announced),
         CORE_TEST(test_refused_while_preparing),
         CORE_TEST(test_start_only_from_rest),
         CORE_TEST(test_reasons),

@@ -55,7 +55,19 @@ static void test_each_option_alone(void **state)
     assert_isa(host, &(struct guest_isa_options){.vector = true}, "rv64imv_zicbop_zvfh_zvbb_zvkned");
     assert_isa(host, &(struct guest_isa_options){.sstc = true}, "rv64im_zicbop_sstc");
     assert_isa(host, &(struct guest_isa_options){.zicbom = true}, "rv64im_zicbom_zicbop");
+    assert_isa(host, &(struct guest_isa_options){.zicboz = true}, "rv64im_zicboz_zicbop");
     assert_isa(host, &(struct guest_isa_options){.svpbmt = true}, "rv64im_zicbop_svpbmt");
+}
+
+/* A guest of a hart that has both is told of the one that it has from the start. */
+static void test_hardware_sets_a_and_d(void **state)
+{
+    (void)state;
+    static const char host[] = "rv64i_svade_svadu_svinval";
+    assert_isa(host, &none, "rv64i_svade");
+    assert_isa(host, &(struct guest_isa_options){.svadu = true}, "rv64i_svadu");
+    assert_isa(host, &(struct guest_isa_options){.svinval = true}, "rv64i_svade_svinval");
+    assert_isa("rv64i_svade", &(struct guest_isa_options){.svadu = true}, "rv64i");
 }
 
 static void test_never_told(void **state)
@@ -149,14 +161,150 @@ static void test_any_text_is_safe(void **state)
     }
 }
 
+/* --- what two harts have in common --- */
+
+static void assert_common(const char *isa, const char *other, const char *want)
+{
+    char out[160] = {0};
+    const size_t length = strlen(isa);
+    assert_true(length + 2 < sizeof(out));
+    strcpy(out, isa);
+    out[length + 1] = '#'; /* nothing is written behind the NUL */
+    isa_keep_common(out, other);
+    if (strcmp(out, want) != 0) {
+        fail_msg("%s and %s: %s instead of %s", isa, other, out, want);
+    }
+    assert_int_equal(out[length + 1], '#');
+}
+
+static void test_common(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *isa, *other, *common;
+    } rows[] = {
+        {"rv64imafdc", "rv64imafdc", "rv64imafdc"},
+        {"rv64imafdc", "rv64imac", "rv64imac"},
+        {"rv64imac", "rv64imafdc", "rv64imac"},
+        {"rv64imafdc", "rv64cdfami", "rv64imafdc"}, /* in the order of the first */
+        {"rv64ima_zba_zbb_sstc", "rv64ima_sstc_zba", "rv64ima_zba_sstc"},
+        {"rv64ima_zba", "rv64ima", "rv64ima"},
+        {"rv64_zba_zbb", "rv64_zbb", "rv64zbb"},
+        {"rv64i_zba", "rv64m_zba", "rv64zba"},
+        {"rv64i_zbaa", "rv64i_zba", "rv64i"}, /* whole names */
+        {"rv64i_zba", "rv64i_zbaa", "rv64i"},
+        /* five letters in one */
+        {"rv64gc", "rv64imafdc", "rv64gc"},
+        {"rv64imafdc", "rv64gc", "rv64imafdc"},
+        {"rv64gc", "rv64gc_zba", "rv64gc"},
+        {"rv64gc", "rv64imac", "rv64c"},
+        {"rv64imafdcg", "rv64g", "rv64imafdg"},
+        /* versions */
+        {"rv64i2p1m2a2p1_zicsr2p0_zba1p0", "rv64ima_zicsr_zba", "rv64ima_zicsr_zba"},
+        {"rv64ima_zba", "rv64i2p1a_zba1p1", "rv64ia_zba"},
+        /* old spellings: long names that follow letters directly, letters apart, letters after long names */
+        {"rv64imaczicsr_zifencei", "rv64imaczicsr_zifencei", "rv64imaczicsr_zifencei"},
+        {"rv64imaczicsr_zifencei", "rv64imac_zifencei_zicsr", "rv64imaczicsr_zifencei"},
+        {"rv64imacsvinval", "rv64imsvinval", "rv64imsvinval"},
+        {"rv64i_m_a_c", "rv64iac", "rv64i_a_c"},
+        {"rv64i_zicsr_m", "rv64im_zicsr", "rv64i_zicsr_m"},
+        {"rv64imafdcsu", "rv64imafdcsu", "rv64imafdcsu"},
+        {"rv64i____zba__", "rv64i_zba", "rv64i_zba"},
+        /* nothing to compare */
+        {"rv64", "rv64ima", "rv64"},
+        {"rv64ima", "rv64", "rv64"},
+        {"rv64ima", "", ""},
+        {"", "rv64ima", ""},
+        {"x86", "rv64ima", ""},
+        {"rv128i", "rv128i", ""},
+    };
+    for (size_t n = 0; n < ARRAY_LENGTH(rows); n++) {
+        assert_common(rows[n].isa, rows[n].other, rows[n].common);
+    }
+}
+
+/* Whether the text has the extension, looked up anew; "g" as itself. */
+static bool names(const char *isa, const struct isa_extension *wanted)
+{
+    const char *cursor = isa_extensions(isa);
+    struct isa_extension extension;
+    while (cursor != NULL && isa_next(&cursor, &extension)) {
+        if (extension.length == wanted->length && memcmp(extension.name, wanted->name, wanted->length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Without the letter that stands for others: exactly what both name, in the order of the first. */
+static void check_common(const char *isa, const char *other, const char *common)
+{
+    const char *cursor = isa_extensions(isa);
+    const char *kept = isa_extensions(common);
+    struct isa_extension extension, next;
+    while (isa_next(&cursor, &extension)) {
+        if (names(other, &extension)) {
+            if (!isa_next(&kept, &next) || next.length != extension.length ||
+                memcmp(next.name, extension.name, next.length) != 0) {
+                fail_msg("%s and %s: %s", isa, other, common);
+            }
+        }
+    }
+    if (isa_next(&kept, &next)) {
+        fail_msg("%s and %s: %s has too much", isa, other, common);
+    }
+}
+
+static void random_isa(uint64_t *seed, char *isa, uint32_t length_max)
+{
+    static const char alphabet[] = "imafdcszxzubp__0192";
+    const uint32_t length = 4 + test_below(seed, length_max - 4);
+    memcpy(isa, "rv64", 4);
+    for (uint32_t n = 4; n < length; n++) {
+        isa[n] = alphabet[test_below(seed, sizeof(alphabet) - 1)];
+    }
+    isa[length] = '\0';
+}
+
+static void test_common_of_any_texts(void **state)
+{
+    (void)state;
+    uint64_t seed = 4711;
+    for (int round = 0; round < 50000; round++) {
+        char isa[40], other[40], common[40];
+        random_isa(&seed, isa, 12 + test_below(&seed, 27));
+        random_isa(&seed, other, 12 + test_below(&seed, 27));
+        if (round % 3 == 0) {
+            strcpy(other, isa);
+            other[4 + test_below(&seed, 30)] = '\0';
+        }
+        strcpy(common, isa);
+        isa_keep_common(common, other);
+        assert_true(strlen(common) <= strlen(isa));
+        check_common(isa, other, common);
+        char again[40];
+        strcpy(again, common);
+        isa_keep_common(again, other);
+        assert_string_equal(again, common);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_qemu_7_2),          cmocka_unit_test(test_qemu_10),
-        cmocka_unit_test(test_each_option_alone), cmocka_unit_test(test_never_told),
-        cmocka_unit_test(test_old_spellings),     cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_not_an_isa),        cmocka_unit_test(test_does_not_fit),
-        cmocka_unit_test(test_everything_fits),   cmocka_unit_test(test_any_text_is_safe),
+        cmocka_unit_test(test_qemu_7_2),
+        cmocka_unit_test(test_qemu_10),
+        cmocka_unit_test(test_each_option_alone),
+        cmocka_unit_test(test_hardware_sets_a_and_d),
+        cmocka_unit_test(test_common),
+        cmocka_unit_test(test_common_of_any_texts),
+        cmocka_unit_test(test_never_told),
+        cmocka_unit_test(test_old_spellings),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_not_an_isa),
+        cmocka_unit_test(test_does_not_fit),
+        cmocka_unit_test(test_everything_fits),
+        cmocka_unit_test(test_any_text_is_safe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,6 +161,114 @@ static void test_value_unknown(void **state)
     assert_reflected(CAUSE_FETCH_ACCESS, DEVICE);
 }
 
+/* --- virtual instructions: what S-mode may do, and VS-mode not --- */
+
+/* A guest in VS-mode; what the hart reports of the instruction is not relied on. */
+static void virtual_instruction(uint32_t bits, unsigned long value)
+{
+    guest->context.is_virtual = true;
+    code(bits);
+    trap(CAUSE_VIRTUAL_INSTRUCTION, value);
+}
+
+/* To the guest it was always an illegal instruction, and the value the instruction at pc. */
+static void test_virtual_instructions_are_illegal(void **state)
+{
+    (void)state;
+    static const uint32_t others[] = {
+        0x600025f3,                    /* csrr a1, hstatus */
+        0x680025f3,                    /* csrr a1, hgatp */
+        0x62000073,                    /* hfence.gvma */
+        0x22000073,                    /* hfence.vvma */
+        0x6c05c5f3,                    /* hlv.w a1, (a1) */
+        0x10200073,                    /* sret, as from VU-mode */
+        RDHPM3_A1,  CSRW_TIME, 0x4501, /* a short one */
+    };
+    static const unsigned long reported[] = {0, WFI, 0x12345678};
+    for (size_t n = 0; n < ARRAY_LENGTH(others) * ARRAY_LENGTH(reported); n++) {
+        const uint32_t bits = others[n / ARRAY_LENGTH(reported)];
+        virtual_instruction(bits, reported[n % ARRAY_LENGTH(reported)]);
+        assert_reflected(CAUSE_ILLEGAL, bits);
+        assert_int_equal(guest->context.sepc, CODE);
+    }
+    virtual_instruction(RDTIME_A1, RDTIME_A1); /* the guest's own scounteren forbids it */
+    assert_reflected(CAUSE_ILLEGAL, RDTIME_A1);
+    guest->context.pc = DEVICE; /* and one that can't be read any more */
+    trap(CAUSE_VIRTUAL_INSTRUCTION, WFI);
+    assert_reflected(CAUSE_FETCH_ACCESS, DEVICE);
+}
+
+/* WFI traps as one (hstatus.VTW), whatever the hart reports. */
+static void test_virtual_wfi(void **state)
+{
+    (void)state;
+    static const unsigned long reported[] = {WFI, 0, 0x12345678};
+    fake_arch.virtual_enabled = fake_arch.virtual_pending = BIT(IRQ_S_TIMER);
+    for (size_t n = 0; n < ARRAY_LENGTH(reported); n++) {
+        virtual_instruction(WFI, reported[n]);
+        assert_went_on(4);
+    }
+    fake_arch.virtual_enabled = 0;
+    code(WFI);
+    jmp_buf here;
+    core.sleeper = &here;
+    if (setjmp(here) == 0) {
+        trap_handle(&guest->context, CAUSE_VIRTUAL_INSTRUCTION);
+        fail();
+    }
+    core.sleeper = NULL;
+    assert_int_equal(atomic_load(&guest->run), RUN_WAITING);
+    assert_int_equal(guest->context.pc, CODE + 4);
+}
+
+static void test_virtual_wfi_in_user_mode(void **state)
+{
+    (void)state;
+    guest->context.status = 0;
+    virtual_instruction(WFI, WFI);
+    assert_reflected(CAUSE_ILLEGAL, WFI);
+}
+
+/* A value that is stale says WFI, but something else stands at pc: nobody goes to sleep over it. */
+static void test_stale_value(void **state)
+{
+    (void)state;
+    static const uint32_t stale[] = {WFI, WRS_NTO};
+    for (size_t n = 0; n < ARRAY_LENGTH(stale); n++) {
+        code(0xffffffff);
+        trap(CAUSE_ILLEGAL, stale[n]);
+        assert_reflected(CAUSE_ILLEGAL, stale[n]);
+        assert_false(core.harts[0].reschedule);
+    }
+    virtual_instruction(0xffffffff, WFI);
+    assert_reflected(CAUSE_ILLEGAL, 0xffffffff);
+}
+
+static void test_virtual_wrs(void **state)
+{
+    (void)state;
+    virtual_instruction(WRS_NTO, 0);
+    assert_went_on(4);
+    guest->context.status = 0; /* programs wait like this too */
+    virtual_instruction(WRS_NTO, WRS_NTO);
+    assert_went_on(4);
+}
+
+static void test_virtual_time(void **state)
+{
+    (void)state;
+    fake_arch.supervisor_may_read_time = true;
+    virtual_instruction(RDTIME_A1, 0);
+    assert_went_on(4);
+    assert_int_equal(guest->context.x[REG_A1], (unsigned long)core.now);
+    guest->context.status = 0;
+    virtual_instruction(RDTIME_A1, RDTIME_A1);
+    assert_reflected(CAUSE_ILLEGAL, RDTIME_A1);
+    fake_arch.user_may_read_time = true;
+    virtual_instruction(RDTIME_A1, RDTIME_A1);
+    assert_went_on(4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +281,12 @@ int main(void)
         TRAP_TEST(test_other_csrs),
         TRAP_TEST(test_garbage),
         TRAP_TEST(test_value_unknown),
+        TRAP_TEST(test_virtual_instructions_are_illegal),
+        TRAP_TEST(test_virtual_wfi),
+        TRAP_TEST(test_virtual_wfi_in_user_mode),
+        TRAP_TEST(test_stale_value),
+        TRAP_TEST(test_virtual_wrs),
+        TRAP_TEST(test_virtual_time),
     };
     return cmocka_run_group_tests_name("illegal", tests, NULL, NULL);
 }

@@ -54,13 +54,18 @@ static struct capsule_config config_of(uint64_t memory)
     return config;
 }
 
-/* All of the pool is free but its first page, so that the lowest fit is not at its start. */
-static void give_memory(uint64_t size)
+static void give_memory_from(uint64_t offset, uint64_t size)
 {
     static struct memory map;
     memset(&map, 0, sizeof(map));
-    memory_map_add(&map, (struct range){(uintptr_t)pool + PAGE_SIZE, size - PAGE_SIZE});
+    memory_map_add(&map, (struct range){(uintptr_t)pool + offset, size - offset});
     memory_init(&map);
+}
+
+/* All of the pool is free but its first page, so that the lowest fit is not at its start. */
+static void give_memory(uint64_t size)
+{
+    give_memory_from(PAGE_SIZE, size);
 }
 
 static int setup(void **state)
@@ -79,7 +84,8 @@ static int setup(void **state)
     what.kinds[HART_PMP].features = hart->features;
     atomic_store(&hart->online, true);
     harts[0] = hart;
-    hart_count = hart_kind_count[HART_PMP] = 1;
+    hart_count = 1;
+    isolation_start(false);
     hart_ops = (struct hart_ops){.ring = no_ring, .ring_clear = no_ring, .timer_set = no_timer};
     machine.timebase_hz = HZ;
     scheduler_init(HZ);
@@ -285,27 +291,311 @@ static void test_refusals(void **state)
     expect_refusal(&config, DX_NO_PMP, "PMP entries");
 }
 
-/* Memory ends at each step in turn: at every size that is too small nothing is lost, and one page more succeeds. */
+/* Memory ends at each step in turn: at every size that is too small nothing is lost, and one page more succeeds. With
+ * nothing free below RAM the last step of all fails too. */
 static void test_memory_ends(void **state)
 {
     (void)state;
     struct capsule_config config = config_of(64 * KIB);
     config.vcpus = CAPSULE_VCPUS_MAX;
-    unsigned refused = 0;
-    for (uint64_t size = 2 * PAGE_SIZE;; size += PAGE_SIZE) {
-        give_memory(size);
-        uint64_t before = memory_free_bytes();
-        enum dx_error error = capsule_create(&config, &capsule, &refusal);
-        if (error == DX_OK) {
-            break;
+    for (uint64_t from = 0; from <= PAGE_SIZE; from += PAGE_SIZE) {
+        unsigned refused = 0;
+        enum dx_error error = DX_NO_MEMORY;
+        capsules = NULL;
+        for (uint64_t size = 2 * PAGE_SIZE; error != DX_OK; size += PAGE_SIZE) {
+            give_memory_from(from, size);
+            uint64_t before = memory_free_bytes();
+            error = capsule_create(&config, &capsule, &refusal);
+            if (error != DX_OK) {
+                assert_int_equal(error, DX_NO_MEMORY);
+                assert_int_equal(memory_free_bytes(), before);
+                assert_null(capsules);
+                refused++;
+            }
+            assert_true(size < POOL);
         }
-        assert_int_equal(error, DX_NO_MEMORY);
-        assert_int_equal(memory_free_bytes(), before);
-        assert_null(capsules);
-        refused++;
-        assert_true(size < POOL);
+        assert_true(refused > 10);
     }
-    assert_true(refused > 10);
+}
+
+/* --- on a machine with H --- */
+
+/* As the pool's start, but in fragments: count of these many bytes, each with as much between it and the next. */
+static void give_fragments(unsigned count, uint64_t size)
+{
+    static struct memory map;
+    memset(&map, 0, sizeof(map));
+    for (unsigned n = 0; n < count; n++) {
+        memory_map_add(&map, (struct range){(uintptr_t)pool + 2 * n * size, size});
+    }
+    memory_map_add(&map, (struct range){(uintptr_t)pool + POOL, POOL_ALIGN / 2}); /* for the hypervisor, and tables */
+    memory_map_carve(&map, (struct range){(uintptr_t)pool + POOL, 2 * PAGE_SIZE});
+    for (uint64_t at = POOL + RAM_ALIGN; at < POOL + POOL_ALIGN; at += RAM_ALIGN) { /* no RAM of capsules there */
+        memory_map_carve(&map, (struct range){(uintptr_t)pool + at - PAGE_SIZE, PAGE_SIZE});
+    }
+    memory_init(&map);
+}
+
+static int hyp_setup(void **state)
+{
+    if (setup(state) != 0) {
+        return -1;
+    }
+    hart->arch.is_virtual = 1;
+    hart->features.hypervisor = true;
+    hart->features.stage2_modes = XLEN == 32 ? 1U << 1 : 1U << 8;
+    hart->features.vmid_bits = 7;
+    isolation_start(false);
+    what.kinds[HART_HYP].features = hart->features;
+    return 0;
+}
+
+static void expect_log(const char *text)
+{
+    static char log[16384];
+    log_copy(log, sizeof(log));
+    assert_non_null(strstr(log, text));
+}
+
+static void test_create_hyp(void **state)
+{
+    (void)state;
+    const struct capsule_config config = config_of(4 * MIB);
+    char line[160];
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_string_equal(capsule->isolation->name, "hyp");
+    assert_int_equal(capsule->hart_kind, HART_HYP);
+    assert_int_equal(capsule->ram.base, 0x80000000);
+    assert_int_equal(capsule->piece_count, 1);
+    assert_true(capsule->stage2.memory.size != 0);
+    assert_true(capsule_vcpu(capsule, 0)->context.is_virtual && capsule_vcpu(capsule, 1)->context.is_virtual);
+    snprintf(line, sizeof(line), "Created capsule: ID %u (debian), physical RAM base 0x%llx, size 4 MiB, 2 vCPUs\n",
+             (unsigned)capsule->id, (unsigned long long)capsule->pieces[0].host.at);
+    expect_log(line);
+    snprintf(line, sizeof(line), "Capsule %u (debian): isolation hyp, guest-physical RAM base 0x80000000, 1 piece, ",
+             (unsigned)capsule->id);
+    expect_log(line);
+}
+
+/* In S-mode on such a hart a guest would be in HS-mode: it runs in VS-mode, without stage 2. */
+static void test_create_pmp_on_a_hart_with_h(void **state)
+{
+    (void)state;
+    struct capsule_config config = config_of(4 * MIB);
+    char line[160];
+    config.isolation = ISOLATION_PMP;
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_string_equal(capsule->isolation->name, "pmp");
+    assert_int_equal(capsule->hart_kind, HART_HYP);
+    assert_int_equal(capsule->ram.base, capsule->pieces[0].host.at);
+    assert_int_equal(capsule->stage2.memory.size, 0);
+    assert_true(capsule_vcpu(capsule, 0)->context.is_virtual);
+    snprintf(line, sizeof(line), "Capsule %u (debian): isolation pmp, %u PMP entries, in VS-mode without stage 2\n",
+             (unsigned)capsule->id, (unsigned)capsule->pmp.count);
+    expect_log(line);
+}
+
+/* A capsule is told of what harts of its own kind have, and has room for their vectors. */
+static void test_kinds_differ(void **state)
+{
+    (void)state;
+    struct capsule_config config = config_of(4 * MIB);
+    strcpy(what.kinds[HART_PMP].isa, XLEN == 64 ? "rv64imac_zba" : "rv32imac_zba");
+    strcpy(what.kinds[HART_HYP].isa, XLEN == 64 ? "rv64imac_zbb" : "rv32imac_zbb");
+    what.kinds[HART_HYP].features.vlenb = 16;
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_int_equal(capsule->vcpus->context.vector_size, 32 * 16);
+    const struct vcpu *vcpu = run();
+    const void *tree = capsule_ram(capsule, (gpa_t){vcpu->context.x[REG_A1]}, capsule->plan.tree_room);
+    assert_non_null(tree);
+    const char *isa = fdt_getprop(tree, fdt_path_offset(tree, "/cpus/cpu@0"), "riscv,isa", NULL);
+    assert_non_null(isa);
+    assert_non_null(strstr(isa, "zbb"));
+    assert_null(strstr(isa, "zba"));
+    capsule_stop(capsule, STOP_KILLED, "%s", "");
+    leave();
+}
+
+/* As the guest sees it, wherever it lies in the host. */
+static void read_guest(uint64_t address, uint8_t *bytes, uint64_t length)
+{
+    while (length > 0) {
+        uint64_t part = length;
+        const void *place = capsule_ram_part(capsule, (gpa_t){address}, &part);
+        assert_non_null(place);
+        memcpy(bytes, place, (size_t)part);
+        address += part;
+        bytes += part;
+        length -= part;
+    }
+}
+
+/* Fragments of 4 MiB make a capsule of 16, with an initrd across an edge, and its tree in the last. */
+static void test_hyp_in_pieces(void **state)
+{
+    (void)state;
+    struct capsule_config config = config_of(16 * MIB);
+    static uint8_t initrd[5 * MIB], seen[5 * MIB];
+    for (size_t n = 0; n < sizeof(initrd); n++) {
+        initrd[n] = (uint8_t)(n * 31 + (n >> 9));
+    }
+    config.initrd = (struct blob){initrd, sizeof(initrd)};
+    memset(pool, 0xaa, POOL);
+    give_fragments(4, 4 * MIB);
+    const uint64_t before = memory_free_bytes();
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_int_equal(capsule->piece_count, 4);
+    assert_true(before - memory_free_bytes() > 16 * MIB);
+    expect_log("guest-physical RAM base 0x80000000, 4 pieces, ");
+    for (unsigned life = 0; life < 2; life++) {
+        const struct vcpu *vcpu = life == 0 ? run() : (struct vcpu *)(void *)scheduler_next(hart);
+        assert_int_equal(vcpu->context.pc, 0x80000000);
+        read_guest(capsule->plan.entry, seen, sizeof(kernel));
+        assert_memory_equal(seen, kernel, sizeof(kernel));
+        read_guest(capsule->plan.initrd.base, seen, sizeof(initrd));
+        assert_memory_equal(seen, initrd, sizeof(initrd));
+        const void *tree = capsule_ram(capsule, (gpa_t){vcpu->context.x[REG_A1]}, capsule->plan.tree_room);
+        assert_int_equal(fdt_check_full(tree, (size_t)capsule->plan.tree_room), 0);
+        assert_ptr_equal(tree, (void *)(uintptr_t)(capsule->pieces[3].host.at + capsule->plan.tree_offset - 12 * MIB));
+        for (unsigned n = 0; n < 4; n++) { /* between the fragments nothing was written */
+            const uint8_t *gap = pool + 2 * n * 4 * MIB + 4 * MIB;
+            assert_true(gap[0] == 0xaa && gap[4 * MIB - 1] == 0xaa);
+        }
+        memset((void *)(uintptr_t)capsule->pieces[2].host.at, 0x77, 4 * MIB); /* the guest at work */
+        capsule_stop(capsule, life == 0 ? STOP_RESET : STOP_KILLED, "%s", "");
+    }
+    leave();
+}
+
+/* A place of the guest's own choice, which need not exist in the host. */
+static void test_hyp_memory_base(void **state)
+{
+    (void)state;
+    static const uint64_t bases[] = {0, 0x1000, 0x20000000, 0x80200000, 0x80008000};
+    for (size_t n = 0; n < ARRAY_LENGTH(bases); n++) {
+        struct capsule_config config = config_of(4 * MIB);
+        give_memory(POOL);
+        capsules = NULL;
+        config.has_memory_base = true;
+        config.memory_base = bases[n];
+        assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+        assert_int_equal(capsule->ram.base, bases[n]);
+        const struct vcpu *vcpu = run();
+        assert_int_equal(vcpu->context.pc, bases[n]);
+        const void *tree = capsule_ram(capsule, (gpa_t){vcpu->context.x[REG_A1]}, capsule->plan.tree_room);
+        assert_int_equal(fdt_check_full(tree, (size_t)capsule->plan.tree_room), 0);
+        capsule_stop(capsule, STOP_KILLED, "%s", "");
+        leave();
+    }
+}
+
+/* Two capsules at the same guest-physical place are two places of the host. */
+static void test_hyp_same_memory_base(void **state)
+{
+    (void)state;
+    struct capsule *made[2];
+    struct capsule_config config = config_of(4 * MIB);
+    config.has_memory_base = true;
+    config.memory_base = 0x40000000;
+    for (unsigned n = 0; n < 2; n++) {
+        assert_int_equal(capsule_create(&config, &made[n], &refusal), DX_OK);
+        assert_int_equal(made[n]->ram.base, 0x40000000);
+    }
+    const struct range first = {made[0]->pieces[0].host.at, 4 * MIB};
+    const struct range second = {made[1]->pieces[0].host.at, 4 * MIB};
+    assert_false(range_overlaps(first, second));
+    assert_false(range_overlaps(made[0]->stage2.memory, made[1]->stage2.memory));
+}
+
+static void test_hyp_refusals(void **state)
+{
+    (void)state;
+    struct capsule_config config = config_of(1024ull * MIB);
+    expect_refusal(&config, DX_NO_MEMORY, "debian: memory of 1024 MiB does not fit into 4 pieces: 3");
+    config = config_of(4 * MIB);
+    config.has_memory_base = true;
+    config.memory_base = 1ull << (XLEN == 32 ? 34 : 41);
+    expect_refusal(&config, DX_BAD_VALUE, "debian: memory-base: no stage-2 mode of this machine reaches 0x");
+    config = config_of(4 * MIB);
+    config.kernel.length = 0;
+    config.has_kernel_offset = true;
+    config.kernel_offset = 4 * MIB;
+    expect_refusal(&config, DX_BAD_VALUE, "kernel-offset");
+    config = config_of(4 * MIB);
+    hart->features.pmp.entries = 3; /* guard, image, tables, and none for RAM */
+    expect_refusal(&config, DX_NO_PMP, "PMP entries");
+}
+
+/* Fragments that are too many; and a memory-base at which their edges would not be where large pages have theirs: then
+ * the tree could lie across one. In one piece that is allowed. */
+static void test_hyp_refusals_of_pieces(void **state)
+{
+    (void)state;
+    struct capsule_config config = config_of(20 * MIB);
+    give_fragments(4, 4 * MIB);
+    expect_refusal(&config, DX_NO_MEMORY, "debian: memory of 20 MiB does not fit into 4 pieces: ");
+    config = config_of(8 * MIB + PAGE_SIZE);
+    expect_refusal(&config, DX_NO_MEMORY, "does not fit");
+    static const uint64_t bases[] = {0x80008000, 0x80001000, 0x801f8000};
+    for (size_t n = 0; n < ARRAY_LENGTH(bases); n++) {
+        config = config_of(8 * MIB);
+        config.has_memory_base = true;
+        config.memory_base = bases[n];
+        expect_refusal(&config, DX_NO_MEMORY, "does not fit");
+    }
+    config.memory_base = 0x80400000;
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_int_equal(capsule->piece_count, 2);
+}
+
+/* As test_memory_ends, with tables. */
+static void test_hyp_memory_ends(void **state)
+{
+    test_memory_ends(state);
+    assert_string_equal(capsule->isolation->name, "hyp");
+}
+
+/* Any capsule on any fragments, made or refused: what is taken is told by what it has, and all of it comes back. */
+static void test_hyp_at_random(void **state)
+{
+    (void)state;
+    uint64_t seed = 0x4879;
+    unsigned made = 0, pieces = 0;
+    for (unsigned round = 0; round < 300; round++) {
+        static struct memory map;
+        memset(&map, 0, sizeof(map));
+        for (uint64_t at = 0; at < POOL; at += RAM_ALIGN) {
+            if (test_below(&seed, 8) < 6) {
+                memory_map_add(&map, (struct range){(uintptr_t)pool + at, RAM_ALIGN});
+            }
+        }
+        memory_map_carve(&map, (struct range){(uintptr_t)pool + test_below(&seed, POOL), PAGE_SIZE});
+        memory_map_add(&map, (struct range){(uintptr_t)pool + POOL + 2 * PAGE_SIZE, test_below(&seed, 64) * PAGE_SIZE});
+        memory_init(&map);
+        struct capsule_config config = config_of((1 + test_below(&seed, 6)) * (uint64_t)RAM_ALIGN);
+        config.memory -= test_below(&seed, 4) == 0 ? PAGE_SIZE * test_below(&seed, 300) : 0;
+        config.has_memory_base = test_below(&seed, 3) == 0;
+        config.memory_base = test_below(&seed, 100) * (test_below(&seed, 2) == 0 ? (uint64_t)PAGE_SIZE : 8 * MIB);
+        config.isolation = test_below(&seed, 8) == 0 ? ISOLATION_PMP : ISOLATION_AUTO;
+        const uint64_t before = memory_free_bytes();
+        capsules = NULL;
+        if (capsule_create(&config, &capsule, &refusal) != DX_OK) {
+            assert_true(memory_free_bytes() == before);
+            assert_null(capsules);
+            continue;
+        }
+        made++;
+        pieces += capsule->piece_count > 1;
+        uint64_t sum = 0;
+        for (size_t n = 0; n < capsule->piece_count; n++) {
+            sum += capsule->pieces[n].size;
+        }
+        assert_true(sum == config.memory);
+        assert_true(before - memory_free_bytes() > sum + capsule->stage2.memory.size);
+        assert_non_null(
+            capsule_ram(capsule, (gpa_t){capsule->ram.base + capsule->plan.tree_offset}, capsule->plan.tree_room));
+    }
+    assert_true(made > 50 && pieces > 10);
 }
 
 /* --- running --- */
@@ -554,6 +844,16 @@ int main(void)
         cmocka_unit_test_setup(test_fixed_place, setup),
         cmocka_unit_test_setup(test_refusals, setup),
         cmocka_unit_test_setup(test_memory_ends, setup),
+        cmocka_unit_test_setup(test_create_hyp, hyp_setup),
+        cmocka_unit_test_setup(test_create_pmp_on_a_hart_with_h, hyp_setup),
+        cmocka_unit_test_setup(test_kinds_differ, hyp_setup),
+        cmocka_unit_test_setup(test_hyp_in_pieces, hyp_setup),
+        cmocka_unit_test_setup(test_hyp_memory_base, hyp_setup),
+        cmocka_unit_test_setup(test_hyp_same_memory_base, hyp_setup),
+        cmocka_unit_test_setup(test_hyp_refusals, hyp_setup),
+        cmocka_unit_test_setup(test_hyp_refusals_of_pieces, hyp_setup),
+        cmocka_unit_test_setup(test_hyp_memory_ends, hyp_setup),
+        cmocka_unit_test_setup(test_hyp_at_random, hyp_setup),
         cmocka_unit_test_setup(test_first_moments, setup),
         cmocka_unit_test_setup(test_tree_without_room, setup),
         cmocka_unit_test_setup(test_console_interrupt, setup),

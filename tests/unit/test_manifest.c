@@ -457,6 +457,37 @@ static void places_must_not_overlap(void **state)
     expect_end(&walk);
 }
 
+/* Where hyp is what "auto" becomes, memory-base is the guest's own affair, unless the capsule asks for pmp. */
+static void places_of_the_guest_may_overlap(void **state)
+{
+    (void)state;
+    root_begin();
+    capsules_begin();
+    place("first", 0x80000000, 0x1000000, "auto");
+    place("second", 0x80000000, 0x1000000, "auto");
+    place("physical", 0x80000000, 0x1000000, "pmp");
+    place("third", 0x80fff000, 0x1000, "auto");
+    place("inside", 0x80fff000, 0x1000, "pmp");
+    place("virtual", 0x80000000, 0x1000000, "hyp");
+    capsules_finish();
+    static const char *const physical[] = {"first", NULL, NULL, NULL, NULL, "virtual"};
+    static const char *const virtual[] = {"first", "second", "physical", "third", NULL, "virtual"};
+    for (unsigned n = 0; n < 2; n++) {
+        const char *const *names = n == 0 ? virtual : physical;
+        struct walk walk = opened();
+        assert_false(walk.manifest.places_are_physical); /* unless the opener says so */
+        walk.manifest.places_are_physical = n == 1;
+        for (size_t i = 0; i < ARRAY_LENGTH(physical); i++) {
+            if (names[i] != NULL) {
+                expect_capsule(&walk, names[i]);
+            } else {
+                expect_refusal(&walk, DX_OVERLAP, n == 0 ? "overlaps physical's 0x80000000" : "overlaps first's");
+            }
+        }
+        expect_end(&walk);
+    }
+}
+
 static void devices_are_not_supported_yet(void **state)
 {
     (void)state;
@@ -738,6 +769,7 @@ int main(void)
         cmocka_unit_test(names),
         cmocka_unit_test(the_second_of_a_name_is_refused),
         cmocka_unit_test(places_must_not_overlap),
+        cmocka_unit_test(places_of_the_guest_may_overlap),
         cmocka_unit_test(devices_are_not_supported_yet),
         cmocka_unit_test(the_root_is_checked_too),
         cmocka_unit_test(images_must_not_have_properties),

@@ -201,6 +201,67 @@ static void test_take_at(void **state)
     assert_int_equal(map.count, 0);
 }
 
+static void test_take_most(void **state)
+{
+    struct range taken;
+
+    (void)state;
+    memory_map_add(&map, pages(1, 9));    /* 1 … 9: two fours begin at 4 */
+    memory_map_add(&map, pages(19, 30));  /* 19 … 48: seven fours begin at 20 */
+    memory_map_add(&map, pages(101, 33)); /* 101 … 133: seven fours begin at 104 */
+    memory_map_add(&map, pages(200, 3));  /* none */
+    const struct memory before = map;
+    assert_true(memory_map_take_most(&map, 8 * page, 4 * page, &taken)); /* no more than is asked for */
+    assert_range(taken, area_base + 20 * page, 8 * page);
+    memory_map_give(&map, taken);
+    assert_true(memory_map_take_most(&map, 100 * page, 4 * page, &taken)); /* the largest; of two the lowest */
+    assert_range(taken, area_base + 20 * page, 28 * page);
+    struct range second;
+    assert_true(memory_map_take_most(&map, 100 * page, 4 * page, &second));
+    assert_range(second, area_base + 104 * page, 28 * page);
+    struct range third;
+    assert_true(memory_map_take_most(&map, 100 * page, 4 * page, &third));
+    assert_range(third, area_base + 4 * page, 4 * page);
+    assert_int_equal(map.outstanding, 3);
+    check_map(&map);
+    struct range none;
+    assert_false(memory_map_take_most(&map, 100 * page, 4 * page, &none));
+    memory_map_give(&map, second);
+    memory_map_give(&map, taken);
+    memory_map_give(&map, third);
+    assert_true(same_map(&map, &before));
+}
+
+static void test_take_most_refuses(void **state)
+{
+    struct range taken;
+
+    (void)state;
+    assert_false(memory_map_take_most(&map, 4 * page, page, &taken)); /* nothing there at all */
+    memory_map_add(&map, pages(1, 3));
+    const struct memory before = map;
+    assert_false(memory_map_take_most(&map, 4 * page, 4 * page, &taken));
+    assert_false(memory_map_take_most(&map, 0, page, &taken));
+    assert_false(memory_map_take_most(&map, 4 * page, 1ull << 63, &taken));
+    assert_true(same_map(&map, &before));
+}
+
+/* Where the next multiple of align is beyond the last address. */
+static void test_take_most_at_the_ends(void **state)
+{
+    struct range taken;
+
+    (void)state;
+    memory_map_add(&map, (struct range){.base = 0 - 3 * page, .size = 2 * page});
+    assert_false(memory_map_take_most(&map, 4 * page, 4 * page, &taken));
+    assert_true(memory_map_take_most(&map, 4 * page, page, &taken));
+    assert_range(taken, 0 - 3 * page, 2 * page);
+    memory_map_give(&map, taken);
+    memory_map_add(&map, (struct range){.base = 0, .size = 3 * page});
+    assert_true(memory_map_take_most(&map, 4 * page, 2 * page, &taken));
+    assert_range(taken, 0, 2 * page);
+}
+
 static void test_give_asserts(void **state)
 {
     (void)state;
@@ -390,6 +451,65 @@ static void test_random_against_pages(void **state)
     }
 }
 
+/* As the machine fragments: what is taken from the largest places page by page, against a search of all places. */
+static struct range find_most(size_t count, size_t align)
+{
+    struct range most = {0, 0};
+
+    for (size_t first = 0; first < PAGES; first += align) {
+        size_t n = 0;
+        while (first + n < PAGES && free_page[first + n]) {
+            n++;
+        }
+        n -= n % align;
+        if (n * page > most.size) {
+            most = pages(first, n);
+        }
+    }
+    most.size = MIN(most.size, count * page);
+    return most;
+}
+
+static void test_random_take_most(void **state)
+{
+    struct range held[128];
+    size_t held_count = 0;
+    uint64_t seed = 171717;
+
+    (void)state;
+    memory_map_add(&map, pages(0, PAGES));
+    memset(free_page, true, sizeof(free_page));
+    for (unsigned round = 0; round < 20000; round++) {
+        const size_t align = 1u << test_below(&seed, 4);
+        const size_t count = align * (1 + test_below(&seed, 12));
+        const unsigned what = test_below(&seed, 8);
+        struct range taken;
+        bool found = false;
+        if (what < 3 && held_count < ARRAY_LENGTH(held)) {
+            const struct range expected = find_most(count, align);
+            found = memory_map_take_most(&map, count * page, align * page, &taken);
+            assert_int_equal(found, expected.size != 0);
+            if (found) {
+                assert_range(taken, expected.base, expected.size);
+            }
+        } else if (what < 5 && held_count < ARRAY_LENGTH(held)) { /* single pages, so that there are holes */
+            taken = pages(test_below(&seed, PAGES), 1);
+            found = memory_map_take_at(&map, taken);
+        } else if (held_count > 0) {
+            const size_t which = test_below(&seed, (uint32_t)held_count);
+            mark(held[which], true);
+            memory_map_give(&map, held[which]);
+            held[which] = held[--held_count];
+        }
+        if (found) {
+            mark(taken, false);
+            held[held_count++] = taken;
+        }
+        compare_with_pages();
+        assert_int_equal(map.outstanding, held_count);
+    }
+}
+
 /* --- the machine's map, over memory of this process --- */
 
 enum { ARENA = 64 * PAGE_SIZE };
@@ -451,6 +571,33 @@ static void test_capsule_ram(void **state)
     assert_false(memory_take(ARENA, PAGE_SIZE, &taken));
     memory_give(exact);
     memory_give(taken);
+    assert_true(memory_free_bytes() == ARENA);
+}
+
+/* For capsules in pieces, and for tables: neither is touched either. */
+static void test_most_and_high(void **state)
+{
+    struct range all, high, most;
+
+    (void)state;
+    assert_true(memory_take_high(3 * PAGE_SIZE, PAGE_SIZE, &high));
+    assert_true(high.base == (uintptr_t)arena + ARENA - 3 * PAGE_SIZE);
+    assert_int_equal(arena[ARENA - 1], 0xee);
+    const struct range middle = {.base = (uintptr_t)arena + 20 * PAGE_SIZE, .size = PAGE_SIZE};
+    assert_true(memory_take_at(middle));
+    assert_true(memory_take_most(ARENA, PAGE_SIZE, &most));
+    assert_range(most, middle.base + PAGE_SIZE, ARENA - 24 * PAGE_SIZE);
+    assert_true(memory_take_most(ARENA, PAGE_SIZE, &all));
+    assert_range(all, (uintptr_t)arena, 20 * PAGE_SIZE);
+    assert_int_equal(arena[0], 0xee);
+    struct range none = {.base = 77};
+    assert_false(memory_take_most(ARENA, PAGE_SIZE, &none));
+    assert_false(memory_take_high(PAGE_SIZE, PAGE_SIZE, &none));
+    assert_true(memory_free_bytes() == 0);
+    memory_give(middle);
+    memory_give(high);
+    memory_give(all);
+    memory_give(most);
     assert_true(memory_free_bytes() == ARENA);
 }
 
@@ -516,6 +663,10 @@ int main(void)
         cmocka_unit_test_setup(test_take_lowest_and_highest, set_up),
         cmocka_unit_test_setup(test_take_refuses, set_up),
         cmocka_unit_test_setup(test_take_at, set_up),
+        cmocka_unit_test_setup(test_take_most, set_up),
+        cmocka_unit_test_setup(test_take_most_refuses, set_up),
+        cmocka_unit_test_setup(test_take_most_at_the_ends, set_up),
+        cmocka_unit_test_setup(test_random_take_most, set_up),
         cmocka_unit_test_setup(test_give_asserts, set_up),
         cmocka_unit_test_setup(test_fragmentation, set_up),
         cmocka_unit_test_setup(test_edges_leave_room_for_giving_back, set_up),
@@ -524,6 +675,7 @@ int main(void)
         cmocka_unit_test_setup(test_cycles_leave_the_map_identical, set_up),
         cmocka_unit_test_setup_teardown(test_alloc_is_zeroed_and_from_the_top, set_up_machine, tear_down_machine),
         cmocka_unit_test_setup_teardown(test_capsule_ram, set_up_machine, tear_down_machine),
+        cmocka_unit_test_setup_teardown(test_most_and_high, set_up_machine, tear_down_machine),
         cmocka_unit_test_setup_teardown(test_no_pointer_to_address_0, set_up_machine, tear_down_machine),
         cmocka_unit_test_setup_teardown(test_memory_out_of_reach, set_up_machine, tear_down_machine),
     };

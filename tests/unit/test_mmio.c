@@ -309,13 +309,225 @@ static void test_instruction_across_pages(void **state)
     assert_int_equal(box.reads, 1);
 }
 
+/* --- stage 2: the guest knows nothing of it --- */
+
+static int virtual_setup(void **state)
+{
+    mmio_setup(state);
+    guest->context.is_virtual = true;
+    return 0;
+}
+
+#define VIRTUAL_TEST(test) cmocka_unit_test_setup_teardown(test, virtual_setup, teardown)
+
+static void test_guest_page_faults_at_devices(void **state)
+{
+    (void)state;
+    code(LOAD(LW, 16));
+    box.answer = 4711;
+    trap(CAUSE_LOAD_GUEST_PAGE, DEVICE + 16);
+    assert_went_on(4);
+    assert_int_equal(*a1, 4711);
+    code(STORE(2, 16));
+    trap(CAUSE_STORE_GUEST_PAGE, DEVICE + 16);
+    assert_went_on(4);
+    assert_int_equal(box.written, 4711);
+    paged(LOAD(LW, 16));
+    map_page(VA_DEVICE, DEVICE, PTE_R | PTE_W);
+    trap(CAUSE_LOAD_GUEST_PAGE, VA_DEVICE + 16);
+    assert_int_equal(guest->context.pc, VA_CODE + 4);
+    assert_int_equal(box.reads, 2);
+    assert_int_equal(fake_arch.reflections, 0);
+}
+
+/* The value is the guest's own address, not where it leads. */
+static void test_guest_page_faults_in_holes(void **state)
+{
+    (void)state;
+    enum { HOLE = DEVICE + DEVICE_SIZE };
+    *a0 = HOLE;
+    code(LOAD(LW, 16));
+    trap(CAUSE_LOAD_GUEST_PAGE, HOLE + 16);
+    assert_reflected(CAUSE_LOAD_ACCESS, HOLE + 16);
+    code(STORE(2, 16));
+    trap(CAUSE_STORE_GUEST_PAGE, HOLE + 16);
+    assert_reflected(CAUSE_STORE_ACCESS, HOLE + 16);
+    paged(LOAD(LW, 16));
+    map_page(VA_DEVICE, HOLE, PTE_R | PTE_W);
+    trap(CAUSE_LOAD_GUEST_PAGE, VA_DEVICE + 16);
+    assert_reflected(CAUSE_LOAD_ACCESS, VA_DEVICE + 16);
+    paged(STORE(2, 16));
+    trap(CAUSE_STORE_GUEST_PAGE, VA_DEVICE + 16);
+    assert_reflected(CAUSE_STORE_ACCESS, VA_DEVICE + 16);
+    assert_int_equal(box.reads + box.writes, 0);
+}
+
+/* What no device takes, and what can't be read any more: an access fault of the trap's kind, never one of stage 2. */
+static void test_guest_page_faults_of_others(void **state)
+{
+    (void)state;
+    static const uint32_t others[] = {0x100525af /* lr.w */, 0x00b5252f /* amoadd.w */, 0x00052587 /* flw */, 0x0000};
+    for (size_t n = 0; n < ARRAY_LENGTH(others); n++) {
+        code(others[n]);
+        trap(CAUSE_STORE_GUEST_PAGE, DEVICE + 16);
+        assert_reflected(CAUSE_STORE_ACCESS, DEVICE + 16);
+        code(others[n]);
+        trap(CAUSE_LOAD_GUEST_PAGE, DEVICE + 16);
+        assert_reflected(CAUSE_LOAD_ACCESS, DEVICE + 16);
+    }
+    guest->context.pc = DEVICE;
+    trap(CAUSE_LOAD_GUEST_PAGE, DEVICE + 16);
+    assert_reflected(CAUSE_FETCH_ACCESS, DEVICE);
+    *a0 = DEVICE + 2;
+    code(LOAD(LW, 0));
+    trap(CAUSE_LOAD_GUEST_PAGE, DEVICE + 2);
+    assert_reflected(CAUSE_LOAD_MISALIGNED, DEVICE + 2);
+    assert_int_equal(box.reads + box.writes, 0);
+}
+
+/* SUM and MXR are those of the guest's own status: in VS-mode that is not what the trap saved. */
+static void test_rights_of_virtual_mode(void **state)
+{
+    (void)state;
+    map_page(VA_DEVICE, DEVICE, PTE_R | PTE_U);
+    paged(LOAD(LW, 16));
+    guest->context.status = STATUS_MPP_S | STATUS_SUM | STATUS_MXR;
+    trap(CAUSE_LOAD_GUEST_PAGE, VA_DEVICE + 16);
+    assert_reflected(CAUSE_LOAD_PAGE, VA_DEVICE + 16);
+    paged(LOAD(LW, 16));
+    guest->context.status = STATUS_MPP_S;
+    guest->context.vsstatus = STATUS_SUM;
+    trap(CAUSE_LOAD_GUEST_PAGE, VA_DEVICE + 16);
+    assert_int_equal(box.reads, 1);
+    map_page(VA_DEVICE, DEVICE, PTE_X);
+    paged(LOAD(LW, 16));
+    trap(CAUSE_LOAD_GUEST_PAGE, VA_DEVICE + 16);
+    assert_reflected(CAUSE_LOAD_PAGE, VA_DEVICE + 16);
+    paged(LOAD(LW, 16));
+    guest->context.vsstatus = STATUS_MXR;
+    trap(CAUSE_LOAD_GUEST_PAGE, VA_DEVICE + 16);
+    assert_int_equal(box.reads, 2);
+}
+
+/* --- fetches --- */
+
+/* Whoever denied it, and whether the hart says where or not (0): a fault at what can't be fetched. */
+static void test_fetch_from_a_hole(void **state)
+{
+    (void)state;
+    static const unsigned long causes[] = {CAUSE_FETCH_ACCESS, CAUSE_FETCH_GUEST_PAGE};
+    static const unsigned long holes[] = {DEVICE, RAM_BASE - 4, RAM_BASE + RAM_SIZE, 0x1000};
+    for (size_t n = 0; n < ARRAY_LENGTH(causes) * ARRAY_LENGTH(holes) * 2; n++) {
+        const unsigned long hole = holes[n / 4];
+        guest->context.pc = hole;
+        trap(causes[n / 2 % 2], n % 2 == 0 ? hole : 0);
+        assert_reflected(CAUSE_FETCH_ACCESS, hole);
+        assert_int_equal(guest->context.sepc, hole);
+    }
+    /* one half of it: what is at fault is the other */
+    const uint16_t half = LOAD(LW, 0) & 0xffff;
+    memcpy(guest_byte(RAM_BASE + RAM_SIZE - 2), &half, sizeof(half));
+    guest->context.pc = RAM_BASE + RAM_SIZE - 2;
+    trap(CAUSE_FETCH_GUEST_PAGE, RAM_BASE + RAM_SIZE);
+    assert_reflected(CAUSE_FETCH_ACCESS, RAM_BASE + RAM_SIZE);
+    assert_int_equal(guest->context.sepc, RAM_BASE + RAM_SIZE - 2);
+}
+
+static void test_fetch_through_tables(void **state)
+{
+    (void)state;
+    enum { VA_HOLE = VA_CODE + 0x1000, VA_NOTHING = VA_CODE + 0x2000 };
+    static const unsigned long causes[] = {CAUSE_FETCH_ACCESS, CAUSE_FETCH_GUEST_PAGE};
+    for (size_t n = 0; n < ARRAY_LENGTH(causes) * 2; n++) {
+        const bool told = n % 2 == 0;
+        paged(LOAD(LW, 16));
+        map_page(VA_HOLE, DEVICE, PTE_X);
+        guest->context.pc = VA_HOLE;
+        trap(causes[n / 2], told ? VA_HOLE : 0);
+        assert_reflected(CAUSE_FETCH_ACCESS, VA_HOLE);
+        guest->context.pc = VA_NOTHING; /* unmapped since it trapped */
+        trap(causes[n / 2], told ? VA_NOTHING : 0);
+        assert_reflected(CAUSE_FETCH_PAGE, VA_NOTHING);
+        fake_arch.satp = (fake_arch.satp & ~0xffffful) | DEVICE >> 12; /* the tables themselves lie in a hole */
+        guest->context.pc = VA_CODE;
+        trap(causes[n / 2], told ? VA_CODE : 0);
+        assert_reflected(CAUSE_FETCH_ACCESS, VA_CODE);
+    }
+}
+
+/* --- faults in RAM that the capsule has --- */
+
+enum { TRIES = 100 }; /* as mmio.c has it */
+
+/* The last trap ends the capsule. */
+static void expect_crash(unsigned long cause, unsigned long value, const char *text)
+{
+    jmp_buf here;
+    fake_arch.trap_value = value;
+    core.sleeper = &here;
+    if (setjmp(here) == 0) {
+        trap_handle(&guest->context, cause);
+        fail();
+    }
+    core.sleeper = NULL;
+    assert_int_equal(capsule_state(guest->capsule), CAPSULE_CRASHED);
+    assert_non_null(strstr(log_text(), text));
+}
+
+/* Another vCPU changed the tables just now: the instruction runs again. But not for ever. */
+static void test_retries(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t bits;
+        unsigned long cause;
+        const char *text;
+    } rows[] = {
+        {LOAD(LW, 0), CAUSE_LOAD_ACCESS,
+         "crashed: load access fault at pc 0x40002000, address 0x40003000, vCPU 0: the "},
+        {STORE(2, 0), CAUSE_STORE_ACCESS, "crashed: store access fault at pc"},
+        {LOAD(LW, 0), CAUSE_LOAD_GUEST_PAGE, "crashed: load guest-page fault at pc"},
+        {STORE(2, 0), CAUSE_STORE_GUEST_PAGE, "crashed: store guest-page fault at pc"},
+        {LOAD(LW, 0), CAUSE_FETCH_ACCESS, "crashed: fetch access fault at pc"},
+        {LOAD(LW, 0), CAUSE_FETCH_GUEST_PAGE, "crashed: fetch guest-page fault at pc"},
+    };
+    for (size_t n = 0; n < ARRAY_LENGTH(rows); n++) {
+        if (n != 0) {
+            capsule_start(guest->capsule);
+            assert_ptr_equal(next(0), guest);
+        }
+        const unsigned long value = RAM_BASE + 0x3000;
+        for (unsigned try = 0; try < TRIES; try++) {
+            *a0 = value;
+            code(rows[n].bits);
+            trap(rows[n].cause, value);
+            assert_int_equal(guest->context.pc, CODE); /* neither skipped nor reflected */
+        }
+        assert_int_equal(fake_arch.reflections, 0);
+        expect_crash(rows[n].cause, value, rows[n].text);
+        guest->retries = 0;
+    }
+}
+
+/* Tries count where they follow each other: a guest that faults elsewhere in between is not stuck. */
+static void test_retries_elsewhere(void **state)
+{
+    (void)state;
+    *a0 = RAM_BASE + 0x3000;
+    for (unsigned try = 0; try < 3 * TRIES; try++) {
+        code_at(CODE + try % 2 * 4, LOAD(LW, 0));
+        trap(CAUSE_LOAD_GUEST_PAGE, *a0);
+    }
+    assert_int_equal(capsule_state(guest->capsule), CAPSULE_RUNNING);
+}
+
 /* --- traps in general --- */
 
 static void test_reflected_causes(void **state)
 {
     (void)state;
-    static const unsigned long causes[] = {CAUSE_FETCH_MISALIGNED, CAUSE_FETCH_ACCESS, CAUSE_BREAKPOINT, CAUSE_ECALL_U,
-                                           CAUSE_FETCH_PAGE,       CAUSE_LOAD_PAGE,    CAUSE_STORE_PAGE};
+    static const unsigned long causes[] = {CAUSE_FETCH_MISALIGNED, CAUSE_BREAKPOINT, CAUSE_ECALL_U,
+                                           CAUSE_FETCH_PAGE,       CAUSE_LOAD_PAGE,  CAUSE_STORE_PAGE};
     for (size_t n = 0; n < ARRAY_LENGTH(causes); n++) {
         guest->context.pc = CODE;
         trap(causes[n], 0x42);
@@ -362,11 +574,27 @@ static void test_interrupt(void **state)
 static void test_ecall(void **state)
 {
     (void)state;
-    guest->context.x[REG_A7] = SBI_EXT_BASE;
-    guest->context.x[REG_A6] = 0;
-    trap(CAUSE_ECALL_S, 0);
-    assert_went_on(4);
-    assert_int_equal(*a0, SBI_SUCCESS);
+    static const unsigned long causes[] = {CAUSE_ECALL_S, CAUSE_ECALL_VS};
+    for (size_t n = 0; n < ARRAY_LENGTH(causes); n++) {
+        guest->context.pc = CODE;
+        guest->context.x[REG_A7] = SBI_EXT_BASE;
+        guest->context.x[REG_A6] = 0;
+        trap(causes[n], 0);
+        assert_went_on(4);
+        assert_int_equal(*a0, SBI_SUCCESS);
+    }
+}
+
+/* Nothing ever runs in HS-mode. If hardware enters it all the same, the fetch at its vector says so: then the machine
+ * stops, whatever stands at pc. */
+static void test_hs_mode_was_entered(void **state)
+{
+    (void)state;
+    code(LOAD(LW, 0));
+    fake_arch.trap_from_hs = true;
+    assert_true(PANICS(trap_handle(&guest->context, CAUSE_FETCH_ACCESS)));
+    assert_non_null(strstr(panic_text, "HS-mode was entered"));
+    fake_arch.trap_from_hs = false;
 }
 
 static void test_own_trap(void **state)
@@ -394,10 +622,19 @@ int main(void)
         MMIO_TEST(test_paged_rights),
         MMIO_TEST(test_tables_outside),
         MMIO_TEST(test_instruction_across_pages),
+        VIRTUAL_TEST(test_guest_page_faults_at_devices),
+        VIRTUAL_TEST(test_guest_page_faults_in_holes),
+        VIRTUAL_TEST(test_guest_page_faults_of_others),
+        VIRTUAL_TEST(test_rights_of_virtual_mode),
+        VIRTUAL_TEST(test_fetch_from_a_hole),
+        VIRTUAL_TEST(test_fetch_through_tables),
+        VIRTUAL_TEST(test_retries),
+        VIRTUAL_TEST(test_retries_elsewhere),
         MMIO_TEST(test_reflected_causes),
         MMIO_TEST(test_unknown_causes),
         MMIO_TEST(test_interrupt),
         MMIO_TEST(test_ecall),
+        VIRTUAL_TEST(test_hs_mode_was_entered),
         MMIO_TEST(test_own_trap),
     };
     return cmocka_run_group_tests_name("mmio", tests, NULL, NULL);

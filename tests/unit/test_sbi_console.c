@@ -91,6 +91,41 @@ static void test_read(void **state)
     EXPECT(SBI_SUCCESS, 0, SBI_EXT_DBCN, SBI_DBCN_READ, 100, RAM_BASE, 0);
 }
 
+/* A buffer whose bytes lie in two places of the host: a call moves those in the first, and the guest calls again. */
+static void test_edge_of_a_piece(void **state)
+{
+    (void)state;
+    enum { EDGE = 4096 };
+    static const struct {
+        unsigned long address, length, moved;
+    } rows[] = {
+        {EDGE - 1, 1, 1},       {EDGE - 1, 2, 1},       {EDGE - 1, 300, 1}, {EDGE - 10, 64, 10}, {EDGE - 256, 257, 256},
+        {EDGE - 300, 300, 256}, {EDGE - 255, 256, 255}, {EDGE, 64, 64},     {EDGE, 4096, 256},   {0, 2 * EDGE, 256},
+    };
+    uint8_t out[300];
+    world.edge = EDGE;
+    for (size_t n = 0; n < ARRAY_LENGTH(rows); n++) {
+        const unsigned long moved = rows[n].moved;
+        const uint8_t *place = world.ram + rows[n].address;
+        fill_ram();
+        EXPECT(SBI_SUCCESS, (long)moved, SBI_EXT_DBCN, SBI_DBCN_WRITE, rows[n].length, RAM_BASE + rows[n].address, 0);
+        assert_int_equal(console_port_drain(&world.capsule.console, out, sizeof(out)), moved);
+        assert_memory_equal(out, place, moved);
+        while (console_port_feed(&world.capsule.console, 'k')) {
+        }
+        const uint32_t waiting = byte_ring_used(&world.capsule.console.input);
+        assert_true(waiting > moved);
+        const uint8_t behind = (uint8_t)((rows[n].address + moved) * 7 + ((rows[n].address + moved) >> 8));
+        EXPECT(SBI_SUCCESS, (long)moved, SBI_EXT_DBCN, SBI_DBCN_READ, rows[n].length, RAM_BASE + rows[n].address, 0);
+        assert_int_equal(byte_ring_used(&world.capsule.console.input), waiting - moved);
+        assert_int_equal(place[0], 'k');
+        assert_int_equal(place[moved - 1], 'k');
+        assert_int_equal(rows[n].address + moved < RAM_SIZE ? place[moved] : behind, behind);
+    }
+    /* The whole range has to be RAM all the same. */
+    EXPECT(SBI_ERR_INVALID_PARAM, 0, SBI_EXT_DBCN, SBI_DBCN_WRITE, RAM_SIZE, RAM_BASE + 1, 0);
+}
+
 static void test_bad_buffers(void **state)
 {
     (void)state;
@@ -243,6 +278,7 @@ int main(void)
         TEST(test_write_is_bounded),
         TEST(test_write_to_full_console),
         TEST(test_read),
+        TEST(test_edge_of_a_piece),
         TEST(test_bad_buffers),
         TEST(test_length_0),
         TEST(test_write_byte),

@@ -308,6 +308,229 @@ static void test_request_to_reschedule(void **state)
     assert_ptr_equal(interrupt(0), capsule_vcpu(capsule, 1));
 }
 
+/* --- two kinds of harts --- */
+
+/* Harts 0 and 1 serve pmp, 2 and 3 hyp; a capsule of each kind, started. */
+static struct capsule *pair[HART_KINDS];
+
+static void make_pair(uint32_t vcpus)
+{
+    world_kinds(2);
+    for (unsigned kind = 0; kind < HART_KINDS; kind++) {
+        pair[kind] = make_capsule(kind, vcpus);
+        pair[kind]->hart_kind = (enum hart_kind)kind;
+        capsule_start(pair[kind]);
+    }
+}
+
+static void start_vcpu(struct vcpu *vcpu)
+{
+    atomic_store(&vcpu->hsm, SBI_HSM_START_PENDING);
+    vcpu_start(vcpu, RAM_BASE, 0);
+}
+
+/* Each hart finds work of its own kind only, filling included. */
+static void test_kinds_run_their_own(void **state)
+{
+    (void)state;
+    make_pair(2);
+    assert_ptr_equal(next(3), pair[HART_HYP]->vcpus);
+    assert_int_equal(capsule_state(pair[HART_PMP]), CAPSULE_FILLING);
+    assert_int_equal(pair[HART_PMP]->fill_cursor, 0);
+    assert_null(next(2));
+    assert_ptr_equal(next(1), pair[HART_PMP]->vcpus);
+    assert_null(next(0));
+    start_vcpu(capsule_vcpu(pair[HART_PMP], 1));
+    assert_null(next(2));
+    assert_ptr_equal(next(0), capsule_vcpu(pair[HART_PMP], 1));
+}
+
+/* Of the harts that sleep, one of the right kind is rung, though others come first. */
+static void test_kinds_rouse_their_own(void **state)
+{
+    (void)state;
+    make_pair(2);
+    assert_ptr_equal(next(3), pair[HART_HYP]->vcpus);
+    assert_ptr_equal(next(0), pair[HART_PMP]->vcpus);
+    assert_null(next(1));
+    assert_null(next(2));
+    memset(core.rings, 0, sizeof(core.rings));
+    start_vcpu(capsule_vcpu(pair[HART_HYP], 1)); /* by hart 0, which is busy */
+    assert_int_equal(core.rings[2], 1);
+    assert_int_equal(core.rings[0] + core.rings[1] + core.rings[3], 0);
+    assert_true(atomic_load(&core.harts[1].idle));
+    start_vcpu(capsule_vcpu(pair[HART_PMP], 1));
+    assert_int_equal(core.rings[1], 1);
+    assert_int_equal(core.rings[0] + core.rings[2] + core.rings[3], 1);
+}
+
+/* A hart that runs nothing takes next what it wakes: but not of the other kind. Else nobody would be told. */
+static void test_idle_hart_of_the_other_kind_rouses(void **state)
+{
+    (void)state;
+    make_pair(1);
+    struct vcpu *vcpu = pair[HART_HYP]->vcpus;
+    assert_ptr_equal(next(2), vcpu);
+    fake_of(2)->virtual_enabled = BIT(IRQ_S_SOFT);
+    vcpu_wait(vcpu);
+    assert_null(next(2));
+    core.asleep[1] = false;
+    atomic_store(&core.harts[1].idle, false);
+    act_as(1); /* as for an interrupt of a device that leads to the vCPU */
+    assert_null(core.harts[1].current);
+    vcpu_post(vcpu, EVENT_IPI);
+    act_as(0);
+    assert_int_equal(core.rings[2], 1);
+    assert_ptr_equal(next(2), vcpu);
+}
+
+/* The vCPU's last hart sleeps: that one is rung. */
+static void test_kinds_keep_their_last_hart(void **state)
+{
+    (void)state;
+    make_pair(1);
+    struct vcpu *vcpu = pair[HART_HYP]->vcpus;
+    assert_ptr_equal(next(3), vcpu);
+    fake_of(3)->virtual_enabled = BIT(IRQ_S_SOFT);
+    vcpu_wait(vcpu);
+    assert_null(next(3));
+    assert_null(next(2));
+    vcpu_post(vcpu, EVENT_IPI); /* by hart 0 */
+    assert_int_equal(core.rings[3], 1);
+    assert_int_equal(core.rings[2], 0);
+}
+
+/* More vCPUs than harts of their kind: slices there, none on the other kind, which nobody rings. */
+static void test_kinds_overcommit_apart(void **state)
+{
+    (void)state;
+    make_pair(3);
+    assert_ptr_equal(next(2), pair[HART_HYP]->vcpus);
+    assert_ptr_equal(next(0), pair[HART_PMP]->vcpus);
+    run_vcpu(pair[HART_HYP], 1, 3);
+    assert_int_equal(core.timer[2], TIMER_NEVER); /* three vCPUs on four harts; two on two of each kind at most */
+    memset(core.rings, 0, sizeof(core.rings));
+    start_vcpu(capsule_vcpu(pair[HART_HYP], 2));
+    assert_int_equal(core.rings[0] + core.rings[1], 0);
+    assert_true(core.rings[2] > 0 && core.rings[3] > 0);
+    assert_ptr_equal(interrupt(3), capsule_vcpu(pair[HART_HYP], 1));
+    assert_ptr_equal(interrupt(2), capsule_vcpu(pair[HART_HYP], 0));
+    assert_int_equal(core.timer[2], core.now + SLICE_MICROSECONDS);
+    assert_int_equal(core.timer[3], core.now + SLICE_MICROSECONDS);
+    assert_ptr_equal(next(0), pair[HART_PMP]->vcpus);
+    assert_int_equal(core.timer[0], TIMER_NEVER);
+    core.now = core.timer[3];
+    assert_ptr_equal(interrupt(3), capsule_vcpu(pair[HART_HYP], 2)); /* taken turns */
+    vcpu_off(capsule_vcpu(pair[HART_HYP], 2));
+    assert_ptr_equal(next(3), capsule_vcpu(pair[HART_HYP], 1));
+    assert_null(atomic_load(&core.harts[3].slice.heap)); /* two on two again */
+    run_vcpu(pair[HART_PMP], 1, 1);
+    start_vcpu(capsule_vcpu(pair[HART_PMP], 2)); /* and now the other way round */
+    assert_ptr_equal(next(0), pair[HART_PMP]->vcpus);
+    assert_int_equal(core.timer[0], core.now + SLICE_MICROSECONDS);
+    assert_ptr_equal(next(3), capsule_vcpu(pair[HART_HYP], 1));
+    assert_null(atomic_load(&core.harts[3].slice.heap));
+}
+
+/* A slice ends, but only the other kind has somebody waiting. */
+static void test_kinds_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    make_pair(3);
+    assert_ptr_equal(next(2), pair[HART_HYP]->vcpus);
+    assert_ptr_equal(next(0), pair[HART_PMP]->vcpus);
+    run_vcpu(pair[HART_PMP], 1, 1);
+    start_vcpu(capsule_vcpu(pair[HART_PMP], 2));
+    const unsigned saves = fake_of(2)->saves;
+    atomic_fetch_or(&core.harts[2].requests, HART_RESCHEDULE);
+    hart_ring(&core.harts[2]);
+    assert_ptr_equal(interrupt(2), pair[HART_HYP]->vcpus);
+    assert_int_equal(fake_of(2)->saves, saves);
+    atomic_fetch_or(&core.harts[0].requests, HART_RESCHEDULE);
+    hart_ring(&core.harts[0]);
+    assert_ptr_equal(interrupt(0), capsule_vcpu(pair[HART_PMP], 2));
+}
+
+/* Stopping one kind's capsule, queued vCPUs and all, leaves the other's alone. */
+static void test_kinds_stop_apart(void **state)
+{
+    (void)state;
+    make_pair(3);
+    assert_ptr_equal(next(2), pair[HART_HYP]->vcpus);
+    assert_ptr_equal(next(0), pair[HART_PMP]->vcpus);
+    for (uint32_t id = 1; id < 3; id++) {
+        start_vcpu(capsule_vcpu(pair[HART_HYP], id));
+        start_vcpu(capsule_vcpu(pair[HART_PMP], id));
+    }
+    capsule_stop(pair[HART_PMP], STOP_KILLED, "by hart 2's console");
+    assert_null(next(0));
+    assert_int_equal(capsule_state(pair[HART_PMP]), CAPSULE_STOPPED);
+    assert_int_equal(core.all_stopped, 0);
+    assert_null(next(1));
+    assert_ptr_equal(next(3), capsule_vcpu(pair[HART_HYP], 1));
+    assert_ptr_equal(next(2), pair[HART_HYP]->vcpus);
+}
+
+/* Nothing but chance decides what happens, and never does a vCPU run on a hart of the other kind, nor is one that can
+ * run left lying while a hart of its kind has nothing to do. */
+static void test_kinds_at_random(void **state)
+{
+    (void)state;
+    uint64_t seed = 0x5ced;
+    make_pair(VCPUS);
+    struct vcpu *running[HARTS];
+    for (unsigned n = 0; n < HARTS; n++) {
+        running[n] = next(n);
+    }
+    for (unsigned step = 0; step < 20000; step++) {
+        const unsigned hart = test_below(&seed, HARTS);
+        struct vcpu *other = &core.vcpus[test_below(&seed, HART_KINDS)][test_below(&seed, VCPUS)];
+        act_as(hart);
+        fake_arch.virtual_pending = 0;
+        fake_arch.virtual_enabled = BIT(IRQ_S_SOFT);
+        struct vcpu *own = core.harts[hart].current;
+        switch (test_below(&seed, 6)) {
+        case 0:
+            if (own != NULL) {
+                vcpu_wait(own);
+            }
+            break;
+        case 1 ... 2:
+            vcpu_post(other, EVENT_IPI);
+            break;
+        case 3:
+            if (atomic_load(&other->hsm) == SBI_HSM_STOPPED && capsule_state(other->capsule) == CAPSULE_RUNNING) {
+                start_vcpu(other);
+            }
+            break;
+        case 4:
+            if (own != NULL && own->id != 0) {
+                vcpu_off(own);
+            }
+            break;
+        default:
+            core.harts[hart].reschedule = true;
+            break;
+        }
+        act_as(0);
+        bool acts = true;
+        for (unsigned n = 0; n < 3 * HARTS; n++) { /* who was rung wakes up, and may ring others; who acted goes on */
+            const unsigned self = n % HARTS;
+            if ((acts && self == hart) || (fake_of(self)->machine_pending & BIT(IRQ_M_SOFT)) != 0) {
+                acts = acts && self != hart;
+                running[self] = core.asleep[self] ? next(self) : interrupt(self);
+            }
+            assert_true(running[self] == NULL || running[self]->capsule->hart_kind == core.harts[self].kind);
+        }
+        for (unsigned n = 0; n < HART_KINDS * VCPUS; n++) {
+            const struct vcpu *vcpu = &core.vcpus[n / VCPUS][n % VCPUS];
+            const unsigned first = vcpu->capsule->hart_kind == HART_HYP ? 2 : 0;
+            const bool queued = atomic_load(&vcpu->run) == RUN_QUEUED;
+            assert_false(queued && (running[first] == NULL || running[first + 1] == NULL));
+        }
+    }
+}
+
 /* --- stopping, in the gaps --- */
 
 static void stop_now(void)
@@ -477,6 +700,14 @@ int main(void)
         CORE_TEST(test_slice_ends_alone),
         CORE_TEST(test_overcommitting_rings_everyone),
         CORE_TEST(test_request_to_reschedule),
+        CORE_TEST(test_kinds_run_their_own),
+        CORE_TEST(test_kinds_rouse_their_own),
+        CORE_TEST(test_idle_hart_of_the_other_kind_rouses),
+        CORE_TEST(test_kinds_keep_their_last_hart),
+        CORE_TEST(test_kinds_overcommit_apart),
+        CORE_TEST(test_kinds_do_not_wait_for_each_other),
+        CORE_TEST(test_kinds_stop_apart),
+        CORE_TEST(test_kinds_at_random),
         CORE_TEST(test_stop_while_loading),
         CORE_TEST(test_stop_while_saving),
         CORE_TEST(test_stop_while_queued),

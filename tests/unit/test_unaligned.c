@@ -145,6 +145,58 @@ static void test_across_pages(void **state)
     assert_reflected(CAUSE_LOAD_PAGE, VA_DATA + 0x2000);
 }
 
+/* Across two pieces of RAM, which lie apart in the host. */
+static void test_across_pieces(void **state)
+{
+    (void)state;
+    enum { EDGE = 0x4000 };
+    struct capsule *capsule = guest->capsule;
+    capsule->pieces[0].size = EDGE;
+    capsule->pieces[1] = (struct ram_piece){EDGE, RAM_SIZE - EDGE, {(uintptr_t)core.ram[1]}};
+    capsule->piece_count = 2;
+    memset(core.ram[0] + EDGE, 0xaa, 8);
+    memcpy(core.ram[0] + EDGE - 1, "\x11", 1);
+    memcpy(core.ram[1], "\x22\x33\x44", 3);
+    *a0 = RAM_BASE + EDGE - 1;
+    code(LW_A1_A0);
+    trap(CAUSE_LOAD_MISALIGNED, *a0);
+    assert_went_on(4);
+    assert_int_equal(*a1, 0x44332211);
+    *a1 = 0x08070605;
+    code(SW_A1_A0);
+    trap(CAUSE_STORE_MISALIGNED, *a0);
+    assert_went_on(4);
+    assert_int_equal(core.ram[0][EDGE - 1], 5);
+    assert_memory_equal(core.ram[1], "\6\7\10", 3);
+    assert_int_equal(core.ram[0][EDGE], 0xaa);
+}
+
+/* A guest in VS-mode: SUM counts where its own status has it, and there a load makes FS dirty. */
+static void test_in_virtual_mode(void **state)
+{
+    (void)state;
+    guest->context.is_virtual = true;
+    *a0 = RAM_BASE + 0x101;
+    code(FLW_FA1_A0);
+    trap(CAUSE_LOAD_MISALIGNED, *a0);
+    assert_went_on(4);
+    assert_int_equal(guest->context.vsstatus & STATUS_FS_DIRTY, STATUS_FS_DIRTY);
+    assert_int_equal(guest->context.status & STATUS_FS_DIRTY, 0);
+    map_page(VA_CODE, CODE, PTE_X);
+    map_page(VA_DATA, RAM_BASE + 0x4000, PTE_R | PTE_U);
+    paging_on();
+    *a0 = VA_DATA + 1;
+    code(LW_A1_A0);
+    guest->context.status |= STATUS_SUM;
+    guest->context.pc = VA_CODE;
+    trap(CAUSE_LOAD_MISALIGNED, *a0);
+    assert_reflected(CAUSE_LOAD_PAGE, VA_DATA + 1);
+    guest->context.vsstatus = STATUS_SUM;
+    guest->context.pc = VA_CODE;
+    trap(CAUSE_LOAD_MISALIGNED, *a0);
+    assert_int_equal(guest->context.pc, VA_CODE + 4);
+}
+
 /* Another vCPU changed the instruction or its registers: nothing is done, it is tried again. */
 static void test_changed_meanwhile(void **state)
 {
@@ -174,9 +226,9 @@ static void test_not_emulated(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNALIGNED_TEST(test_load_and_store), UNALIGNED_TEST(test_no_address),   UNALIGNED_TEST(test_floating_point),
-        UNALIGNED_TEST(test_edges_of_ram),   UNALIGNED_TEST(test_across_pages), UNALIGNED_TEST(test_changed_meanwhile),
-        UNALIGNED_TEST(test_not_emulated),
+        UNALIGNED_TEST(test_load_and_store), UNALIGNED_TEST(test_no_address),    UNALIGNED_TEST(test_floating_point),
+        UNALIGNED_TEST(test_edges_of_ram),   UNALIGNED_TEST(test_across_pages),  UNALIGNED_TEST(test_changed_meanwhile),
+        UNALIGNED_TEST(test_not_emulated),   UNALIGNED_TEST(test_across_pieces), UNALIGNED_TEST(test_in_virtual_mode),
     };
     return cmocka_run_group_tests_name("unaligned", tests, NULL, NULL);
 }
