@@ -264,6 +264,7 @@ void memory_init(const struct memory *map)
 {
     spinlock_take(&machine_lock);
     machine_memory = *map;
+    memory_map_carve(&machine_memory, (struct range){.base = 0, .size = page}); /* no pointer leads there */
     if (XLEN == 32) {
         /* RAM above 4 GiB: neither the hypervisor's pointers nor its scrubbing reach it */
         memory_map_carve(&machine_memory, (struct range){.base = 1ull << 32, .size = UINT64_MAX});
@@ -285,10 +286,6 @@ void *memory_alloc(size_t bytes)
     struct range taken;
 
     if (!machine_take(bytes, page, true, &taken)) {
-        return NULL;
-    }
-    if (taken.base == 0) { /* where RAM begins at 0, its first page can be a capsule's but not a pointer */
-        memory_give(taken);
         return NULL;
     }
     void *pointer = hpa_pointer((hpa_t){taken.base});

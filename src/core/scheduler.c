@@ -139,9 +139,9 @@ static bool overcommitted(enum hart_kind kind)
 void scheduler_count_started(const struct capsule *capsule, int change)
 {
     const enum hart_kind kind = capsule->hart_kind;
-    bool before = overcommitted(kind);
-    atomic_fetch_add(&queues[kind].started, change);
-    if (before || !overcommitted(kind)) {
+    const int limit = (int)hart_kind_count[kind];
+    const int before = atomic_fetch_add(&queues[kind].started, change);
+    if (before > limit || before + change <= limit) {
         return;
     }
     for (uint32_t n = 0; n < hart_count; n++) {

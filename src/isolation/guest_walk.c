@@ -96,6 +96,10 @@ static bool is_permitted(const struct walk *walk, uint64_t entry)
             return false;
         }
     }
+    const uint64_t needed = ENTRY_A | (walk->access == GUEST_STORE ? ENTRY_D : 0);
+    if (walk->view->checks_bits && (entry & needed) != needed) {
+        return false;
+    }
     switch (walk->access) {
     case GUEST_FETCH:
         return (entry & ENTRY_X) != 0;

@@ -33,6 +33,9 @@ struct guest_view {
     bool user; /* made in U-mode */
     bool sum;  /* sstatus.SUM */
     bool mxr;  /* sstatus.MXR */
+    /* A = 0, or D = 0 on a store, is a page fault: the guest sets them and tries again. Else they are not looked at, as is
+     * right where hardware has made this very translation before it trapped. */
+    bool checks_bits;
     /* Copies the size (4 or 8) bytes of a table entry at a guest-physical address; false if it is not all RAM. */
     bool (*read_entry)(void *context, gpa_t address, unsigned size, uint64_t *entry);
     void *context;
@@ -44,8 +47,7 @@ enum walk_result {
     WALK_ACCESS_FAULT, /* a table lies outside RAM: reflect as access fault of the access's kind */
 };
 
-/* Translates one virtual address. A and D are not set; an entry with A = 0 (or D = 0 on a store) is taken as the
- * hardware would take it with hardware updating, since the trap came after translation. */
+/* Translates one virtual address. A and D are never set. */
 enum walk_result guest_walk(const struct guest_view *view, gva_t address, enum guest_access access, gpa_t *result);
 
 #endif

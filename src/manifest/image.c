@@ -13,7 +13,7 @@ enum {
     TREE_ROOM_USUAL = 64 * KIB,
     TREE_SHARE = 16, /* take the usual room only where it is at most this part of what is free */
     TREE_ROOM_BASE = 4 * KIB,
-    TREE_ROOM_VCPU = KIB,
+    TREE_ROOM_VCPU = KIB + KIB / 2, /* its ISA string twice, each up to 512 bytes, and the rest */
     TREE_ROOM_LEAST = 8 * KIB,
     INITRD_ALIGN_USUAL = 2 * MIB,
 };

@@ -44,6 +44,7 @@ bool guest_translate(struct trap *trap, gva_t address, enum guest_access access,
         .user = trap_from_user(trap),
         .sum = (status & STATUS_SUM) != 0,
         .mxr = (status & STATUS_MXR) != 0,
+        .checks_bits = trap->untranslated,
         .read_entry = read_entry,
         .context = vcpu->capsule,
     };

@@ -14,6 +14,7 @@ struct trap {
     struct vcpu *vcpu; /* loaded on this hart */
     unsigned long cause;
     unsigned long value; /* mtval */
+    bool untranslated;   /* misaligned accesses: hardware may have trapped before it looked at the page tables */
 };
 
 /* From trap.S, with the guest's registers in *context; returns the context to resume. */

@@ -10,6 +10,7 @@ static uint8_t *byte_at(struct trap *trap, unsigned long address, enum guest_acc
 {
     struct trap attempt = *trap;
     gpa_t place;
+    attempt.untranslated = true;
     if (!guest_translate(&attempt, (gva_t){address}, access, &place)) {
         *cause = attempt.cause;
         return NULL;
@@ -81,6 +82,10 @@ enum outcome trap_misaligned(struct trap *trap)
         return OUTCOME_REFLECT;
     }
     struct instruction insn = decode(bits, (unsigned)XLEN);
+    if ((insn.kind == INSN_FP_LOAD || insn.kind == INSN_FP_STORE) &&
+         (arch_virtual_status(&trap->vcpu->context) & STATUS_FS_DIRTY) == 0) {
+        return OUTCOME_RESUME; /* it wasn't this instruction that trapped; this one is illegal now, as the hart will say */
+    }
     struct guest_fault fault;
     /* Some harts report no address: then the instruction's own is taken at its word. */
     unsigned long trapped = trap->value != 0 ? trap->value : access_address(&insn, &guest);

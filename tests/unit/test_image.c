@@ -487,8 +487,8 @@ static void trees_grow_with_vcpus_and_bootargs(void **state)
     config.vcpus = 32;
     config.bootargs = bootargs;
     expect_plan(16, ram_of(64 * KIB));
-    assert_true(plan.tree_room == 40 * KIB && plan.tree_offset == 24 * KIB);
-    expect_refusal(16, ram_of(40 * KIB), DX_TOO_LARGE, "need 44 KiB, of 40 KiB");
+    assert_true(plan.tree_room == 56 * KIB && plan.tree_offset == 8 * KIB);
+    expect_refusal(16, ram_of(56 * KIB), DX_TOO_LARGE, "need 60 KiB, of 56 KiB");
     expect_plan(16, ram_of(4 * MIB));
     assert_true(plan.tree_room == 64 * KIB);
 }

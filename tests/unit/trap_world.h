@@ -84,6 +84,18 @@ static inline void assert_went_on(unsigned length)
     assert_int_equal(guest->context.pc, CODE + length);
 }
 
+/* The last level's entry that map_page wrote for this address. */
+static inline void clear_in_page(uint64_t virtual, uint64_t bits)
+{
+    const unsigned levels = XLEN == 64 ? 3 : 2;
+    const uint64_t index = virtual >> 12 & (XLEN == 64 ? 0x1ff : 0x3ff);
+    unsigned long entry;
+    uint8_t *place = guest_byte(RAM_BASE + TABLES + (levels - 1) * 4096 + index * sizeof(long));
+    memcpy(&entry, place, sizeof(entry));
+    entry &= ~(unsigned long)bits;
+    memcpy(place, &entry, sizeof(entry));
+}
+
 /* One page of the guest's, virtual to guest-physical, by tables in its RAM: Sv39, or Sv32 at 32 bits. Three levels
  * (two) of tables from RAM_BASE + TABLES on. rights: V is added. */
 enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_A = 64, PTE_D = 128 };

@@ -20,6 +20,7 @@
 #define LINK_BASE 0x80000000
 
 #define MSTATUS_MPRV 0x20000
+#define MSTATUS_MDT  (1 << 42)
 #define MISA_S       0x40000
 #define CSR_MSTATUSH 0x310
 

@@ -46,8 +46,14 @@
 #define CSR_HSTATEEN0   0x60c
 #define CSR_HEDELEGH    0x612
 #define CSR_HTIMEDELTAH 0x615
+#define CSR_HVIEN       0x608
+#define CSR_HVICTL      0x609
+#define CSR_HVIPRIO1    0x646
+#define CSR_HVIPRIO2    0x647
 #define CSR_HENVCFGH    0x61a
 #define CSR_HSTATEEN0H  0x61c
+#define CSR_VSTIMECMP   0x24d
+#define CSR_VSTIMECMPH  0x25d
 #define CSR_HIP         0x644
 #define CSR_HVIP        0x645
 #define CSR_HGATP       0x680

@@ -12,6 +12,10 @@
 _start:
     csrw    mie, zero
     csrci   mstatus, 8                  /* MIE off for good: the hypervisor polls */
+.if WORD == 8
+    li      t0, MSTATUS_MDT             /* with Smdbltrp the first trap would be taken for a double one */
+    csrc    mstatus, t0
+.endif
     csrw    mscratch, zero              /* 0: traps from here on are the hypervisor's own */
     la      t0, trap_entry
     csrw    mtvec, t0

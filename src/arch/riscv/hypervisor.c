@@ -129,8 +129,34 @@ static void clear_guest_state(void)
     guest_csr_write(true, GUEST_STVAL, 0);
 }
 
+/* Where Sstc is there but can't be used (henvcfg does not hold STCE), QEMU compares vstimecmp all the same, from the next
+ * write to htimedelta on: then the guest's timer would be pending for ever. */
+static void silence_timer(void)
+{
+    unsigned long never = ~0UL;
+    if (csr_try_swap(CSR_VSTIMECMP, never) && XLEN == 32) {
+        never = ~0UL;
+        (void)csr_try_swap(CSR_VSTIMECMPH, never);
+    }
+}
+
+/* What an earlier boot stage may have left of the advanced interrupt architecture, which we don't use. */
+static void silence_aia(void)
+{
+    unsigned long zero = 0;
+    (void)csr_try_swap(CSR_HVIEN, zero);
+    zero = 0;
+    (void)csr_try_swap(CSR_HVICTL, zero);
+    zero = 0;
+    (void)csr_try_swap(CSR_HVIPRIO1, zero);
+    zero = 0;
+    (void)csr_try_swap(CSR_HVIPRIO2, zero);
+}
+
 const char *hypervisor_prepare(const struct hart_features *features)
 {
+    silence_timer();
+    silence_aia();
     csr_write(CSR_HSTATUS, HSTATUS_VTW | HSTATUS_VSXL);
     csr_write(CSR_HIE, 0);
     csr_write(CSR_HGEIE, 0);
