@@ -33,8 +33,8 @@ struct guest_view {
     bool user; /* made in U-mode */
     bool sum;  /* sstatus.SUM */
     bool mxr;  /* sstatus.MXR */
-    /* A = 0, or D = 0 on a store, is a page fault: the guest sets them and tries again. Else they are not looked at, as is
-     * right where hardware has made this very translation before it trapped. */
+    /* A = 0, or D = 0 on a store, is a page fault: the guest sets them and tries again. Else they are not looked at, as
+     * is right where hardware has made this very translation before it trapped. */
     bool checks_bits;
     /* Copies the size (4 or 8) bytes of a table entry at a guest-physical address; false if it is not all RAM. */
     bool (*read_entry)(void *context, gpa_t address, unsigned size, uint64_t *entry);

@@ -83,8 +83,9 @@ enum outcome trap_misaligned(struct trap *trap)
     }
     struct instruction insn = decode(bits, (unsigned)XLEN);
     if ((insn.kind == INSN_FP_LOAD || insn.kind == INSN_FP_STORE) &&
-         (arch_virtual_status(&trap->vcpu->context) & STATUS_FS_DIRTY) == 0) {
-        return OUTCOME_RESUME; /* it wasn't this instruction that trapped; this one is illegal now, as the hart will say */
+        (arch_virtual_status(&trap->vcpu->context) & STATUS_FS_DIRTY) == 0) {
+        return OUTCOME_RESUME; /* it wasn't this instruction that trapped; this one is illegal now, as the hart will say
+                                */
     }
     struct guest_fault fault;
     /* Some harts report no address: then the instruction's own is taken at its word. */

@@ -4,7 +4,6 @@ exist: the H extension of privileged specification 1.11, without henvcfg, menvcf
 machines on which only some harts have H."""
 import pytest
 
-import linux as checks
 from test_broken_builds import Broken, build
 
 PROBE, HYPERVISOR = "src/arch/riscv/probe.c", "src/arch/riscv/hypervisor.c"

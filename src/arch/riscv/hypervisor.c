@@ -129,8 +129,8 @@ static void clear_guest_state(void)
     guest_csr_write(true, GUEST_STVAL, 0);
 }
 
-/* Where Sstc is there but can't be used (henvcfg does not hold STCE), QEMU compares vstimecmp all the same, from the next
- * write to htimedelta on: then the guest's timer would be pending for ever. */
+/* Where Sstc is there but can't be used (henvcfg does not hold STCE), QEMU compares vstimecmp all the same, from the
+ * next write to htimedelta on: then the guest's timer would be pending for ever. */
 static void silence_timer(void)
 {
     unsigned long never = ~0UL;
