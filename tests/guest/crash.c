@@ -63,6 +63,26 @@ static void stack_nowhere(void)
     __asm__ volatile("mv sp, %0\n csrw stvec, zero\n sw zero, 0(sp)" : : "r"(foreign()));
 }
 
+/* Every trap of this one writes to the UART. */
+static void device_stack(void)
+{
+    const struct machine_device *device = find_device("ns16550a");
+    for (;;) {
+        __asm__ volatile("mv sp, %0\n sw zero, 0(sp)\n sb zero, 7(sp)\n lw t0, 0(sp)"
+                         :
+                         : "r"((unsigned long)device->base)
+                         : "t0", "memory");
+    }
+}
+
+static void device_tables(void)
+{
+    unsigned long mode = XLEN == 32 ? BIT(31) : 8ul << (XLEN - 4);
+    csr_write(satp, mode | (unsigned long)find_device("sifive,plic-1.0.0")->base >> 12);
+    for (;;) {
+    }
+}
+
 /* Tables in memory that isn't ours; the next instruction can't be fetched, nor the handler. */
 static void foreign_tables(void)
 {
@@ -242,6 +262,8 @@ static const struct subtest ways[] = {
     {"stack-nowhere", stack_nowhere, true},
     {"foreign-tables", foreign_tables, true},
     {"random-tables", random_tables, true},
+    {"device-stack", device_stack, true},
+    {"device-tables", device_tables, true},
     {"hang", hang, true},
     {"failure", failure, true},
     {"reboot", reboot, true},

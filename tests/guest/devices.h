@@ -69,5 +69,6 @@ void devices_syscon(void);
 void devices_paging(void);
 void devices_straddle(void);
 void devices_tables(void);
+void devices_swap(void);
 
 #endif

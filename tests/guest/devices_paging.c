@@ -161,3 +161,103 @@ void devices_tables(void)
     }
     cases_end("tables: page tables in a device fault as the access that was made");
 }
+
+/* --- what another hart changes between the trap and our look at it --- */
+
+enum { LW_A0_A0 = 0x00052503, LW_A0_A1 = 0x0005a503, MV_A0_A0 = 0x00050513 }; /* their second halves are the same */
+enum { FROM_DEVICE = 5, FROM_RAM = 66 };
+
+struct race {
+    const char *name;
+    volatile uint32_t *instruction; /* one of the two is toggled */
+    volatile unsigned long *entry;
+    unsigned long values[2];
+    unsigned long other;   /* what a0 becomes if not FROM_DEVICE */
+    bool may_fault;        /* as the load that it was */
+    unsigned long address; /* a0 before */
+    volatile bool over;
+    volatile unsigned long rounds;
+};
+
+static void toggle(void *argument)
+{
+    struct race *race = argument;
+    for (unsigned long i = 0; !race->over; i++) {
+        if (race->instruction != NULL) {
+            *race->instruction = (uint32_t)race->values[i & 1];
+        } else {
+            *race->entry = race->values[i & 1];
+        }
+        fence_all();
+        race->rounds++;
+    }
+}
+
+/* Many times: what comes of it is one of two things, and never a third. */
+static void run_race(struct race *race, unsigned long id, const uint32_t *code)
+{
+    static unsigned long ram_word[] = {FROM_RAM};
+    unsigned long seen[2] = {0, 0}, faults = 0;
+    uint64_t end = now() + milliseconds(argument("duration", 300));
+    if (hart_run(id, toggle, race) != SBI_SUCCESS) {
+        check(false, "%s: the other hart does not start", race->name);
+        return;
+    }
+    while (now() < end || race->rounds == 0) {
+        fence_i();
+        fence_vma();
+        struct trap trap = catch_trap((catchable)(uintptr_t)code, race->address, (uintptr_t)ram_word, 0);
+        unsigned long value = trap.result & 0xffffffff;
+        bool device = !trap.trapped && value == FROM_DEVICE, other = !trap.trapped && value == race->other;
+        bool fault = race->may_fault && trap.trapped && trap.cause == LOAD_ACCESS && trap.value == race->address;
+        case_check(device || other || fault, "trapped %d, cause %lu, stval 0x%lx, a0 0x%lx", trap.trapped, trap.cause,
+                   trap.value, value);
+        seen[0] += device;
+        seen[1] += other;
+        faults += fault;
+    }
+    race->over = true;
+    case_check(hart_wait(id) && seen[0] > 0 && seen[1] > 0, "%lu and %lu", seen[0], seen[1]);
+    note("%s: %lu from the device, %lu otherwise, %lu faults, %lu changes", race->name, seen[0], seen[1], faults,
+         race->rounds);
+    cases_end(race->name);
+}
+
+void devices_swap(void)
+{
+    static uint32_t code[] __attribute__((aligned(64))) = {LW_A0_A0, CODE_RET};
+    static unsigned long page[PAGE / sizeof(long)] __attribute__((aligned(4096)));
+    unsigned long id, physical = plic_threshold(own_context()), offset = physical % PAGE;
+    if (other_harts(&id, 1) == 0 || !on_diosix) {
+        skip("swap", "needs two harts, and Diosix");
+        return;
+    }
+    must_store(physical, 4, FROM_DEVICE);
+    struct race loads = {.name = "swap: a load becomes another load",
+                         .instruction = code,
+                         .values = {LW_A0_A0, LW_A0_A1},
+                         .other = FROM_RAM,
+                         .address = physical};
+    run_race(&loads, id, code);
+    struct race moves = {.name = "swap: a load becomes something else",
+                         .instruction = code,
+                         .values = {LW_A0_A0, MV_A0_A0},
+                         .other = physical,
+                         .may_fault = true,
+                         .address = physical};
+    run_race(&moves, id, code);
+    code[0] = LW_A0_A0;
+    page[offset / sizeof(long)] = FROM_RAM;
+    tables_reset();
+    unsigned long *root = table_new_root();
+    struct race maps = {.name = "swap: a device's page becomes RAM",
+                        .entry = table_entry(root, TEST_VA, 0),
+                        .values = {table_pte(physical & ~(PAGE - 1), PTE_RW), table_pte((uintptr_t)page, PTE_RW)},
+                        .other = FROM_RAM,
+                        .address = TEST_VA + offset};
+    *maps.entry = maps.values[0];
+    paging_on(root, 0);
+    run_race(&maps, id, code);
+    paging_off();
+    must_store(physical, 4, 0);
+}

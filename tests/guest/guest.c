@@ -217,6 +217,7 @@ void guest_start(unsigned long id, const void *tree)
         check(false, "device tree at 0x%lx", (unsigned long)(uintptr_t)tree);
         finish();
     }
+    pending_start();
     note("RAM 0x%llx, %llu KiB, harts %u, boot hart %lu, bootargs \"%s\"", (unsigned long long)machine.ram_base,
          (unsigned long long)machine.ram_size >> 10, (unsigned)machine.harts, id, machine.bootargs);
     const char *only = argument_text("only");

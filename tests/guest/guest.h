@@ -119,6 +119,11 @@ bool hart_wait(unsigned long id);
 /* Ids of the other harts, at most most of them. */
 size_t other_harts(unsigned long *ids, size_t most);
 
+/* --- interrupts while they are masked --- */
+/* Whether interrupt number is pending on this hart, be it enabled or not. Handlers don't see it. */
+bool is_pending(unsigned number);
+void pending_start(void); /* before the first use; bootargs sip=blind: sip is known to hide what is pending */
+
 /* --- SBI --- */
 struct sbi_result {
     long error, value;
@@ -141,7 +146,7 @@ struct machine {
     size_t harts;
     unsigned long hart_id[HARTS_MAX];
     unsigned long boot_hart, timebase;
-    const char *isa, *bootargs;
+    const char *isa, *mmu, *bootargs;
     struct machine_device devices[DEVICES_MAX];
     size_t device_count;
     unsigned long tree, tree_size, initrd, initrd_end;
@@ -152,6 +157,7 @@ bool tree_read(const void *tree);
 const struct machine_device *find_device(const char *compatible);
 bool in_ram(uint64_t address);
 bool in_device(uint64_t address);
+bool isa_names(const char *extension); /* whether the tree's ISA string has this name of more than a letter */
 /* A number given in bootargs as name=VALUE, decimal or 0x…. */
 unsigned long argument(const char *name, unsigned long otherwise);
 bool has_word(const char *list, const char *word); /* in a list parted by commas or spaces */

@@ -21,7 +21,8 @@ GUEST_CFLAGS := -std=gnu2x -ffreestanding -fno-common -fno-strict-aliasing -mcmo
   -O2 -g -fno-stack-protector -fno-tree-loop-distribute-patterns -Itests/guest -Iinclude $(GUEST_WARNINGS)
 
 GUEST_sbi := sbi sbi_base sbi_hsm sbi_storm sbi_fence sbi_time sbi_console sbi_fuzz
-GUEST_isolation := isolation isolation_memory isolation_csr isolation_insn isolation_paging
+GUEST_isolation := isolation isolation_memory isolation_csr isolation_insn isolation_paging isolation_hyper isolation_pte \
+  isolation_state
 GUEST_devices := devices devices_forms devices_plic devices_uart devices_paging
 GUEST_timing := timing timing_wake timing_registers timing_paging
 GUEST_bench := bench

@@ -28,5 +28,15 @@ void isolation_instructions(void);
 void isolation_user(void);
 void isolation_wfi(void);
 void isolation_float(void);
+void isolation_hypervisor(void);
+void isolation_modes(void);
+void isolation_rights(void);
+void isolation_update(void);
+void isolation_high_bits(void);
+void isolation_interrupts(void);
+void isolation_counters(void);
+void isolation_units(void);
+void isolation_ram(void);
+void isolation_residue(void); /* only when asked for; does not return */
 
 #endif

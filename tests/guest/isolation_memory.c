@@ -111,6 +111,13 @@ void isolation_edges(void)
     unsigned long after = must_load(end - sizeof(long), sizeof(long));
     case_check(after == last, "RAM's last word changed: 0x%lx was 0x%lx", after, last);
     cases_end("edges: accesses across RAM's ends fault and write nothing");
+    for (unsigned long k = 0; k < 64; k++) {
+        wants(try_load(end + k, 1), LOAD_ACCESS, end + k, "lbu");
+        wants(try_store(end + k, 1, 0x55), STORE_ACCESS, end + k, "sb");
+        wants(try_load(base - 1 - k, 1), LOAD_ACCESS, base - 1 - k, "lbu");
+        wants(try_store(base - 1 - k, 1, 0x55), STORE_ACCESS, base - 1 - k, "sb");
+    }
+    cases_end("edges: each byte beside RAM");
     /* An instruction of 4 bytes whose second half lies outside. */
     must_store(end - 2, 2, 0x8067); /* first half of ret */
     fence_i();

@@ -6,18 +6,64 @@
 #include "isolation.h"
 #include "paging.h"
 
-static unsigned long addresses[128];
+enum { FIRST_ODD_BIT = 32, PHYSICAL_BITS = XLEN == 32 ? 34 : 56 };
+
+static uint64_t addresses[192];
+
+/* QEMU 7.2 drops bits 32 and 33 of Sv32's physical addresses. That can't be mended from below, and does no harm: what
+ * is left is what PMP and stage 2 judge. bootargs sv32=short: this was to be expected. */
+static bool drops_high_bits(void)
+{
+    static bool known, drops;
+    const char *expected = argument_text("sv32");
+    if (XLEN == 64 || known) {
+        return drops;
+    }
+    tables_reset();
+    unsigned long *root = table_new_root();
+    table_map(root, TEST_VA, machine.ram_base | 1ull << 32, 0, PTE_RWX);
+    paging_on(root, 0);
+    drops = !try_load(TEST_VA, 4).trapped;
+    paging_off();
+    known = true;
+    if (drops) {
+        note("bits 32 and 33 of physical addresses are dropped");
+        check(expected != NULL && has_word(expected, "short"), "tables: bootargs say that high bits are dropped");
+    }
+    return drops;
+}
+
+/* RAM and devices with bits set that a page-table entry can hold but nothing has: none may be ignored. */
+static size_t aliases(size_t count)
+{
+    for (unsigned bit = FIRST_ODD_BIT; bit < PHYSICAL_BITS; bit += XLEN == 32 ? 1 : 3) {
+        const uint64_t places[] = {machine.ram_base, machine.ram_base + machine.ram_size - 8, machine.devices[0].base,
+                                   find_device("ns16550a") == NULL ? 0 : find_device("ns16550a")->base};
+        for (size_t i = 0; i < COUNT_OF(places) && count < COUNT_OF(addresses); i++) {
+            uint64_t alias = places[i] ^ 1ull << bit;
+            if (!in_ram(alias) && !in_device(alias)) {
+                addresses[count++] = alias;
+            }
+        }
+    }
+    return count;
+}
 
 static size_t targets(void)
 {
-    if (on_diosix) {
-        return outside(addresses, COUNT_OF(addresses));
-    }
+    static unsigned long words[128];
     addresses[0] = 0x80000000;
-    return 1;
+    if (!on_diosix) {
+        return 1;
+    }
+    size_t count = outside(words, COUNT_OF(words));
+    for (size_t i = 0; i < count; i++) {
+        addresses[i] = words[i];
+    }
+    return drops_high_bits() ? count : aliases(count);
 }
 
-static void faults(unsigned long va, unsigned long pa, const char *what)
+static void faults(unsigned long va, uint64_t pa, const char *what)
 {
     static const struct {
         const char *name;
@@ -27,15 +73,15 @@ static void faults(unsigned long va, unsigned long pa, const char *what)
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         struct trap trap = i == 0 ? try_load(va, 4) : i == 1 ? try_store(va, 4, ~0ul) : try_fetch(va);
         case_check(trap.trapped && trap.cause == kinds[i].cause && trap.value == va,
-                   "%s, %s, physical 0x%lx: %s, cause %lu, stval 0x%lx", what, kinds[i].name, pa,
+                   "%s, %s, physical 0x%llx: %s, cause %lu, stval 0x%lx", what, kinds[i].name, (unsigned long long)pa,
                    trap.trapped ? "trapped" : "NO TRAP", trap.cause, trap.value);
     }
 }
 
-/* Whether a page-table entry can hold the address at all: 56 bits (Sv32: 34, of which a long has 32). */
-static bool fits(unsigned long pa)
+/* Whether a page-table entry can hold the address at all. */
+static bool fits(uint64_t pa)
 {
-    return XLEN == 32 || pa >> (XLEN - 8) == 0;
+    return pa >> PHYSICAL_BITS == 0;
 }
 
 /* Leaves of every size that name foreign memory. */
@@ -46,13 +92,13 @@ void isolation_tables(void)
     for (size_t i = 0; i < count; i++) {
         for (unsigned level = 0; level < levels; level++) {
             unsigned long size = PAGE << level * (XLEN == 32 ? 10 : 9);
-            unsigned long va = TEST_VA + addresses[i] % size;
+            unsigned long va = TEST_VA + (unsigned long)addresses[i] % size;
             if (!fits(addresses[i])) {
                 continue;
             }
             tables_reset();
             unsigned long *root = table_new_root();
-            table_map(root, TEST_VA, addresses[i] & ~(size - 1), level, PTE_RWX);
+            table_map(root, TEST_VA, addresses[i] & ~(uint64_t)(size - 1), level, PTE_RWX);
             paging_on(root, 0);
             faults(va & ~3ul, addresses[i], level == 0 ? "page" : level == 1 ? "large page" : "largest page");
             paging_off();

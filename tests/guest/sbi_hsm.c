@@ -204,8 +204,7 @@ void sbi_hsm_suspend(void)
         sbi_set_timer(deadline);
         unsigned long upper = i % 2 != 0 && XLEN == 64 ? 1ul << (XLEN - 1) | 1ul << (XLEN / 2) : 0; /* to be ignored */
         long error = suspend(SBI_HSM_SUSPEND_RETENTIVE | upper, 0, 0).error;
-        case_check(error == SBI_SUCCESS && (csr_read(sip) & BIT(TIMER)) != 0 && now() >= deadline, "round %lu: %ld", i,
-                   error);
+        case_check(error == SBI_SUCCESS && is_pending(TIMER) && now() >= deadline, "round %lu: %ld", i, error);
     }
     cases_end("suspend: retentive, until the timer");
     csr_write(sie, 0);

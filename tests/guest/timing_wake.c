@@ -47,7 +47,7 @@ void timing_wake_masked(void)
     csr_write(sie, BIT(TIMER));
     for (unsigned long i = 0; i < rounds; i++) {
         sbi_set_timer(now() + (random64(&random) & 0x7f));
-        while ((csr_read(sip) & BIT(TIMER)) == 0) {
+        while (!is_pending(TIMER)) {
             wait_for_interrupt();
         }
     }
@@ -69,7 +69,7 @@ static bool await_ball(unsigned long want)
             break;
         }
         wait_for_interrupt();
-        if ((csr_read(sip) & BIT(TIMER)) != 0 && ball < want) {
+        if (is_pending(TIMER) && ball < want) {
             return false; /* the watchdog: the wake-up was lost */
         }
     }

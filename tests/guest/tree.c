@@ -89,6 +89,8 @@ static void read_property(struct reader *reader, const char *name, const unsigne
             machine.timebase = word_at(value);
         } else if (depth == 2 && text_equal(name, "riscv,isa") && length > 0 && value[length - 1] == 0) {
             machine.isa = (const char *)value;
+        } else if (depth == 2 && text_equal(name, "mmu-type") && length > 0 && value[length - 1] == 0) {
+            machine.mmu = (const char *)value;
         } else if (depth == 2 && starts(node(reader, 2), "cpu@") && text_equal(name, "reg") && length == 4 &&
                    machine.harts < HARTS_MAX && word_at(value) < HARTS_MAX) {
             machine.hart_id[machine.harts++] = word_at(value);
@@ -157,6 +159,7 @@ bool tree_read(const void *tree)
     struct reader reader = {.base = base, .depth = (size_t)0 - 1};
     machine.bootargs = "";
     machine.isa = "";
+    machine.mmu = "";
     machine.timebase = 10000000;
     if (((uintptr_t)tree & 7) != 0 || word_at(base) != 0xd00dfeed || word_at(base + 4) > TREE_MAX) {
         return false;
@@ -205,6 +208,17 @@ bool in_device(uint64_t address)
 {
     for (size_t i = 0; i < machine.device_count; i++) {
         if (address >= machine.devices[i].base && address - machine.devices[i].base < machine.devices[i].size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool isa_names(const char *extension)
+{
+    size_t length = strlen(extension);
+    for (const char *p = machine.isa; *p != 0; p++) {
+        if (p[0] == '_' && starts(p + 1, extension) && (p[length + 1] == '_' || p[length + 1] == 0)) {
             return true;
         }
     }

@@ -8,19 +8,40 @@ import re
 
 import pytest
 
-from harness import TIME_SCALE, Raw, capsule, manifest
+from harness import ISOLATIONS, TIME_SCALE, Raw, capsule, isolated, known_faults, manifest
+from test_broken_builds import Broken, build
+from test_variants import VARIANTS
 
-# Where the programs run: harts, vCPUs, and what is special about the machine.
+# Where the programs run: harts and vCPUs, the isolation (pmp-on-h: by PMP alone on harts with H, in VS-mode without stage
+# 2), and what is special about the machine.
 PLACES = {
-    "alone": {"smp": 4, "vcpus": 4},
-    "shared": {"smp": 2, "vcpus": 4},
-    "single": {"smp": 1, "vcpus": 1},
-    "crowded": {"smp": 1, "vcpus": 4, "cpu": "h=off,sstc=off"},
-    "vector": {"smp": 2, "vcpus": 4, "cpu": "h=off,v=on,vlen=256"},
-    "qemu10": {"smp": 2, "vcpus": 4, "qemu": "10", "cpu": "h=off,v=on"},
-    "rv32": {"smp": 2, "vcpus": 4, "xlen": 32},
-    "rv32-crowded": {"smp": 1, "vcpus": 2, "xlen": 32, "cpu": "h=off,sstc=off"},
+    "alone": (4, 4, isolated("pmp")),
+    "shared": (2, 4, isolated("pmp")),
+    "single": (1, 1, isolated("pmp")),
+    "crowded": (1, 4, isolated("pmp", "sstc=off")),
+    "vector": (2, 4, isolated("pmp", "v=on,vlen=256")),
+    "qemu10": (2, 4, isolated("pmp", "v=on", qemu="10")),
+    "max": (2, 2, isolated("pmp", model="max", qemu="10")),
+    "hyp": (4, 4, isolated("hyp")),
+    "hyp-single": (1, 1, isolated("hyp")),
+    "hyp-crowded": (1, 4, isolated("hyp", "sstc=off")),
+    "hyp-vector": (2, 4, isolated("hyp", "v=on,vlen=256")),
+    "hyp-qemu10": (2, 4, isolated("hyp", "v=on", qemu="10")),
+    "hyp-svade": (1, 2, isolated("hyp", "svadu=off,svade=on,sstc=off", qemu="10")),
+    "hyp-max": (4, 4, isolated("hyp", model="max", qemu="10")),
+    "pmp-on-h": (2, 4, isolated("pmp-on-h")),
+    "pmp-on-h-qemu10": (1, 2, isolated("pmp-on-h", "v=on,sstc=off", qemu="10")),
+    "rv32": (2, 4, isolated("pmp", xlen=32)),
+    "rv32-crowded": (1, 2, isolated("pmp", "sstc=off", xlen=32)),
+    "rv32-qemu10": (4, 4, isolated("pmp", "v=on", xlen=32, qemu="10")),
+    "rv32-hyp": (2, 4, isolated("hyp", "v=on", xlen=32)),
+    "rv32-hyp-crowded": (1, 2, isolated("hyp", "sstc=off", xlen=32)),
+    "rv32-hyp-qemu10": (4, 4, isolated("hyp", xlen=32, qemu="10")),
+    "rv32-hyp-max": (1, 2, isolated("hyp", xlen=32, model="max", qemu="10")),
+    "rv32-pmp-on-h": (1, 4, isolated("pmp-on-h", xlen=32)),
 }
+# Of those, one for each way of isolation: for the tests that don't run everywhere.
+CORNERS = ["shared", "hyp-crowded", "hyp-qemu10", "pmp-on-h", "rv32", "rv32-hyp"]
 PROGRAMS = ["sbi", "isolation", "devices", "timing"]
 HYPERVISOR = 0x9FFF0000  # an address near the top of 512 MiB, where the hypervisor lives
 # Fewer rounds than the programs do by themselves.
@@ -31,6 +52,29 @@ SUMMARY = r"guest: (\d+) passed, (\d+) failed"
 def guest(product, program, words="", *, xlen=64, name=None, kind="bin", **more):
     return capsule(name or program, kernel=product(f"rv{xlen}/guest/{program}.{kind}"), initrd=False, memory="32M",
                    console=None, bootargs=words, **more)
+
+
+def isolation_of(setup):
+    """What the log says of a capsule there."""
+    if "h=on" not in setup["cpu"]:
+        return r"isolation pmp, \d+ PMP entries\r"
+    if "isolation=pmp" in setup["append"]:
+        return r"isolation pmp, \d+ PMP entries, in VS-mode without stage 2\r"
+    return r"isolation hyp, .* 1 piece, \d+ KiB of Sv(39|32)x4 tables, \d+ PMP entries\r"
+
+
+@pytest.fixture
+def run(boot, product):
+    """run(place, program, words, **properties) starts a machine with one guest there: a name of PLACES, or a row."""
+
+    def start(place, program, words="", **more):
+        smp, vcpus, setup = PLACES[place] if isinstance(place, str) else place
+        node = guest(product, program, f"{words} {known_faults(setup)}", xlen=setup.get("xlen", 64), vcpus=vcpus, **more)
+        machine = boot(manifest(node), smp=smp, mem="512M", **setup)
+        machine.expect(rf"Capsule 1 \({program}\): {isolation_of(setup)}", 20)
+        return machine
+
+    return start
 
 
 def passes(machine, timeout=120):
@@ -44,36 +88,32 @@ def passes(machine, timeout=120):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_guest(boot, product, program, place):
-    setup = dict(PLACES[place])
-    words = f"foreign={HYPERVISOR:#x} {FEWER.get(program, str())}"
-    node = guest(product, program, words, xlen=setup.get("xlen", 64), vcpus=setup.pop("vcpus"))
-    machine = boot(manifest(node), mem="512M", **setup)
+def test_guest(run, program, place):
+    machine = run(place, program, f"foreign={HYPERVISOR:#x} {FEWER.get(program, str())}")
     passes(machine)
     assert machine.wait() == 0
 
 
 @pytest.mark.quick
-def test_guest_elsewhere(boot, product):
+@pytest.mark.parametrize("place", ["single", "hyp-single"])
+def test_guest_elsewhere(run, product, place):
     """An ELF instead of a flat binary, somewhere else in memory."""
-    node = guest(product, "isolation", "only=entry,loads,stores,fetches,edges", kind="elf",
-                 memory_base=Raw("/bits/ 64 <0x90000000>"))
-    machine = boot(manifest(node), smp=1, mem="512M")
+    machine = run(place, "isolation", "only=entry,loads,stores,fetches,edges", kind="elf",
+                  memory_base=Raw("/bits/ 64 <0x90000000>"))
     machine.expect("# RAM 0x90000000")
     passes(machine)
     assert machine.wait() == 0
 
 
-def test_alarm(boot, product):
-    machine = boot(manifest(guest(product, "devices", "tests=alarm")), smp=1, mem="512M")
-    passes(machine)
+@pytest.mark.parametrize("place", CORNERS)
+def test_alarm(run, place):
+    passes(run(place, "devices", "tests=alarm"))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_fuzz(boot, product, seed):
+@pytest.mark.parametrize("seed, place", [(1, "shared"), (2, "hyp"), (3, "rv32-hyp"), (4, "rv32")])
+def test_fuzz(run, seed, place):
     """Random calls; the seed finds them again."""
-    words = f"only=fuzz fuzz=1000000 seed={seed} foreign={HYPERVISOR:#x}"
-    machine = boot(manifest(guest(product, "sbi", words, vcpus=2)), smp=2, mem="512M")
+    machine = run(place, "sbi", f"only=fuzz fuzz=1000000 seed={seed} foreign={HYPERVISOR:#x}")
     passes(machine, timeout=180)
     assert machine.wait() == 0
 
@@ -82,18 +122,30 @@ def test_fuzz(boot, product, seed):
 @pytest.mark.parametrize("words", [
     "only=fuzz fuzz=10000000 seed=3", "only=storm,race count=100000", "only=fence,ipi,hsm count=20000",
 ])
-def test_sbi_long(boot, product, words):
-    machine = boot(manifest(guest(product, "sbi", words, vcpus=4)), smp=4, mem="512M")
-    passes(machine, timeout=3600)
+@pytest.mark.parametrize("place", ["alone", "hyp"])
+def test_sbi_long(run, words, place):
+    passes(run(place, "sbi", words), timeout=3600)
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("isolation", ISOLATIONS)
 @pytest.mark.parametrize("smp", [1, 2, 4])
-def test_wake_long(boot, product, smp):
+def test_wake_long(run, smp, isolation):
     """A million wake-ups."""
     words = "only=wake-timer,wake-masked,wake-ipi wakes=1000000"
-    machine = boot(manifest(guest(product, "timing", words, vcpus=4)), smp=smp, mem="512M")
-    passes(machine, timeout=3600)
+    passes(run((smp, 4, isolated(isolation)), "timing", words), timeout=3600)
+
+
+@pytest.mark.parametrize("name, program, qemu", [
+    ("privileged-1.11", "sbi", "7.2"), ("no-henvcfg", "isolation", "10"), ("no-time", "isolation", "7.2"),
+    ("no-time", "timing", "10"), ("no-vmids", "timing", "7.2"), ("two-vmids", "timing", "10"),
+])
+def test_poorer_harts(run, tmp_path, name, program, qemu):
+    """Harts with less than QEMU's: the hypervisor is built not to find it."""
+    elf = build(tmp_path, Broken(name, VARIANTS[name], "", ""))
+    machine = run((2, 4, isolated("hyp", qemu=qemu, kernel=elf)), program, FEWER.get(program, ""))
+    passes(machine)
+    assert machine.wait() == 0
 
 
 # --- the end of a capsule ------------------------------------------------------------------------------------------------
@@ -106,18 +158,20 @@ ENDS = {
 }
 
 
+@pytest.mark.parametrize("place", ["shared", "hyp", "rv32-hyp"])
 @pytest.mark.parametrize("way", ENDS)
-def test_end(boot, product, way):
-    machine = boot(manifest(guest(product, "crash", f"way={way}")), smp=2, mem="512M")
+def test_end(run, way, place):
+    machine = run(place, "crash", f"way={way}")
     machine.expect(rf"Capsule 1 \(crash\) stopped: {ENDS[way]}\r", 20)
     assert machine.wait() == 0
 
 
 @pytest.mark.parametrize("way", ["reboot", "warm-reboot", "syscon-reboot"])
 @pytest.mark.parametrize("harts", [0, 3])
-def test_reboot(boot, product, way, harts):
+@pytest.mark.parametrize("place", ["shared", "hyp"])
+def test_reboot(run, way, harts, place):
     """Again and again, by one hart or by all at once; the tree and the registers are those of a first start."""
-    machine = boot(manifest(guest(product, "crash", f"way={way} harts={harts}", vcpus=4)), smp=2, mem="512M")
+    machine = run(place, "crash", f"way={way} harts={harts}")
     for _ in range(20):
         machine.expect(rf"# crash: {way}\r?\n", 20)
     assert machine.running
@@ -128,52 +182,78 @@ def test_reboot(boot, product, way, harts):
 
 TROUBLE = [
     "no-handler", "foreign-handler", "device-handler", "far-handler", "bad-handler", "jump-nowhere", "load-nowhere",
-    "stack-nowhere", "foreign-tables", "random-tables", "sleep-for-ever", "suspend-for-ever", "call-storm",
-    "device-storm", "fault-storm", "interrupt-storm", "fence-storm", "console-storm", "hart-storm",
+    "stack-nowhere", "foreign-tables", "random-tables", "device-stack", "device-tables", "sleep-for-ever",
+    "suspend-for-ever", "call-storm", "device-storm", "fault-storm", "interrupt-storm", "fence-storm", "console-storm",
+    "hart-storm",
 ]
 DURATION = 1500  # ms
+# Machines for two capsules on one hart. evil: the isolation of the one that gives trouble, if it isn't the other's.
+PAIRS = {
+    "pmp": isolated("pmp"),
+    "hyp": isolated("hyp"),
+    "pmp-beside-hyp": isolated("hyp", qemu="10", evil="pmp"),
+    "rv32": isolated("pmp", xlen=32),
+    "rv32-hyp": isolated("hyp", xlen=32),
+}
 
 
-def witnessed(boot, product, *others, smp=1):
-    """Runs the witness beside others; returns the rounds that it got and the longest time between two, in us."""
-    words = f"only=witness duration={DURATION}"
-    machine = boot(manifest(*others, guest(product, "timing", words, name="witness")), smp=smp, mem="512M")
-    machine.expect(r"witness: (\d+) rounds, longest (\d+) us", 60)
-    rounds, longest = int(machine.match[1]), int(machine.match[2])
-    machine.expect(rf"witness\| {SUMMARY}", 20)
-    assert machine.match[2] == "0", machine.tail()
-    machine.expect(r"Capsule \d \(witness\) stopped: power off requested\r", 20)
-    return rounds, longest
+def beside():
+    """Every trouble in pmp and in hyp, and every third of it in each of the other pairs."""
+    others = [name for name in PAIRS if name not in ("pmp", "hyp")]
+    return [(way, name) for n, way in enumerate(TROUBLE) for name in ("pmp", "hyp", others[n % len(others)])]
+
+
+@pytest.fixture
+def witnessed(boot, product):
+    """witnessed(pair, program, words, **fields) runs the witness beside another guest; returns the rounds that it got and
+    the longest time between two, in us."""
+
+    def start(pair, program, words, *, name="evil", vcpus=2, smp=1):
+        setup = dict(PAIRS[pair])
+        isolation, xlen, sip = setup.pop("evil", None), setup.get("xlen", 64), known_faults(setup)
+        other = guest(product, program, f"{words} {sip}", xlen=xlen, name=name, vcpus=vcpus, isolation=isolation)
+        witness = guest(product, "timing", f"only=witness duration={DURATION} {sip}", xlen=xlen, name="witness")
+        machine = boot(manifest(other, witness), smp=smp, mem="512M", **setup)
+        machine.expect(r"witness: (\d+) rounds, longest (\d+) us", 60)
+        rounds, longest = int(machine.match[1]), int(machine.match[2])
+        machine.expect(rf"witness\| {SUMMARY}", 20)
+        assert machine.match[2] == "0", machine.tail()
+        machine.expect(r"Capsule \d \(witness\) stopped: power off requested\r", 20)
+        return rounds, longest
+
+    return start
 
 
 @pytest.fixture(scope="module")
 def share():
-    """Rounds of a witness beside a capsule of two vCPUs that only compute: measured once."""
+    """Rounds of a witness beside a capsule of two vCPUs that only compute, for each pair: measured once."""
     return {}
 
 
-@pytest.mark.parametrize("way", TROUBLE)
-def test_beside_witness(boot, product, share, way):
+@pytest.mark.parametrize("way, pair", beside())
+def test_beside_witness(witnessed, share, way, pair):
     """On one hart: the witness keeps what is its own, and its share of the hart, within what a busy emulator allows."""
-    if not share:
-        share["rounds"], _ = witnessed(boot, product, guest(product, "crash", "way=hang harts=1", name="evil", vcpus=2))
-    evil = guest(product, "crash", f"way={way} harts=1 foreign={HYPERVISOR:#x}", name="evil", vcpus=2)
-    rounds, longest = witnessed(boot, product, evil)
-    assert rounds > share["rounds"] / 3, f"{rounds} rounds, beside a hanging guest it were {share['rounds']}"
+    if pair not in share:
+        share[pair], _ = witnessed(pair, "crash", "way=hang harts=1")
+    rounds, longest = witnessed(pair, "crash", f"way={way} harts=1 foreign={HYPERVISOR:#x}")
+    assert rounds > share[pair] / 3, f"{rounds} rounds, beside a hanging guest it were {share[pair]}"
     assert longest < 1000000 * TIME_SCALE, f"{longest} us without a turn"
 
 
-def test_isolation_beside_witness(boot, product):
+@pytest.mark.parametrize("pair", PAIRS)
+def test_isolation_beside_witness(witnessed, pair):
     """The isolation program's tries at all of memory, with the witness's memory right behind its own."""
-    evil = guest(product, "isolation", "stride=0x1000", name="evil", vcpus=2)
-    witnessed(boot, product, evil, smp=2)
+    witnessed(pair, "isolation", "stride=0x1000", smp=2)
 
 
-def test_two_of_each(boot, product):
+@pytest.mark.parametrize("setup", [
+    isolated("pmp", "v=on"), isolated("hyp", "v=on"), isolated("hyp", "v=on", qemu="10"), isolated("hyp", xlen=32),
+], ids=["pmp", "hyp", "hyp-qemu10", "rv32-hyp"])
+def test_two_of_each(boot, product, setup):
     """Two capsules that check their registers and address spaces, on one hart."""
-    words = "only=integer,float,vector,csrs,spaces duration=1500"
-    nodes = [guest(product, "timing", words, name=name, vcpus=2) for name in ("one", "two")]
-    machine = boot(manifest(*nodes), smp=1, mem="512M", cpu="h=off,v=on")
+    words = f"only=integer,float,vector,csrs,spaces duration=1500 {known_faults(setup)}"
+    nodes = [guest(product, "timing", words, xlen=setup.get("xlen", 64), name=name, vcpus=2) for name in ("one", "two")]
+    machine = boot(manifest(*nodes), smp=1, mem="512M", **setup)
     for _ in nodes:
         passes(machine)
     assert machine.wait() == 0
@@ -187,13 +267,14 @@ CEILINGS = {"base-call": 600, "unknown-call": 600, "set-timer": 600, "self-ipi":
 
 
 @pytest.mark.parametrize("sstc", ["on", "off"])
-def test_bench(boot, product, sstc):
-    machine = boot(manifest(guest(product, "bench")), smp=1, mem="512M", cpu=f"h=off,sstc={sstc}",
-                   extra=["-icount", "shift=0,sleep=off"])
+@pytest.mark.parametrize("xlen, isolation", [(64, "pmp"), (64, "hyp"), (32, "pmp"), (32, "hyp")])
+def test_bench(run, xlen, isolation, sstc):
+    setup = isolated(isolation, f"sstc={sstc}", xlen=xlen, extra=["-icount", "shift=0,sleep=off"])
+    machine = run((1, 1, setup), "bench")
     passes(machine)
     assert machine.wait() == 0
     figures = {name: float(value) for name, value in re.findall(r"^bench: (\S+) ([\d.]+)$", machine.console, re.MULTILINE)}
-    assert CEILINGS.keys() <= figures.keys()
+    assert CEILINGS.keys() <= figures.keys() and figures["base-call"] > 100
     if sstc == "on":
         over = {name: figures[name] for name, most in CEILINGS.items() if figures[name] > most}
         assert not over, over
