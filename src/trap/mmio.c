@@ -33,12 +33,18 @@ static void perform(struct vcpu *vcpu, struct device *device, gpa_t place, const
     vcpu->retries = 0;
 }
 
-/* A fault in RAM that the capsule has: another vCPU has just changed the page tables, and it won't come again; or the
- * machine denies what we gave, and it comes again for ever. */
-static enum outcome try_again(struct trap *trap, unsigned long cause)
+/* A fault in RAM that the capsule has: another vCPU has just changed the page tables or the instruction, and it won't
+ * come again, once the hart forgets what it remembers of either; or the machine denies what we gave, and it comes again
+ * for ever. That is what we count: address is where the instruction that we see goes. */
+static enum outcome try_again(struct trap *trap, unsigned long cause, unsigned long address)
 {
     enum { TRIES_MAX = 100 };
     struct vcpu *vcpu = trap->vcpu;
+    arch_fence_vma();
+    arch_fence_i();
+    if (trap->value != 0 && trap->value != address) {
+        return OUTCOME_RESUME; /* another instruction trapped than this */
+    }
     vcpu->retries = vcpu->retry_pc == vcpu->context.pc ? vcpu->retries + 1 : 1;
     vcpu->retry_pc = vcpu->context.pc;
     if (vcpu->retries > TRIES_MAX) {
@@ -53,7 +59,7 @@ enum outcome trap_fetch_fault(struct trap *trap)
 {
     const unsigned long cause = trap->cause;
     uint32_t bits = 0;
-    return guest_instruction(trap, &bits) ? try_again(trap, cause) : OUTCOME_REFLECT;
+    return guest_instruction(trap, &bits) ? try_again(trap, cause, trap->value) : OUTCOME_REFLECT;
 }
 
 enum outcome trap_access_fault(struct trap *trap)
@@ -87,7 +93,7 @@ enum outcome trap_access_fault(struct trap *trap)
     struct device *device = device_bus_find(&vcpu->capsule->bus, place, insn.width);
     if (device == NULL) {
         const bool ram = capsule_ram(vcpu->capsule, place, insn.width) != NULL;
-        return ram ? try_again(trap, cause) : reflect_fault(trap, &insn, address);
+        return ram ? try_again(trap, cause, address) : reflect_fault(trap, &insn, address);
     }
     perform(vcpu, device, place, &insn);
     return OUTCOME_RESUME;

@@ -245,6 +245,7 @@ void devices_swap(void)
                          .other = physical,
                          .may_fault = true,
                          .address = physical};
+    code[0] = LW_A0_A0;
     run_race(&moves, id, code);
     code[0] = LW_A0_A0;
     page[offset / sizeof(long)] = FROM_RAM;

@@ -521,6 +521,24 @@ static void test_retries_elsewhere(void **state)
     assert_int_equal(capsule_state(guest->capsule), CAPSULE_RUNNING);
 }
 
+/* Nor is one whose instruction was changed between the trap and our look at it: what the hart says of the address is
+ * not where this one goes. The hart forgets what it remembers of both. */
+static void test_retries_of_another(void **state)
+{
+    (void)state;
+    *a0 = RAM_BASE + 0x3000;
+    code(LOAD(LW, 0));
+    fake_arch.fences_i = fake_arch.fences_vma = 0;
+    for (unsigned try = 0; try < 3 * TRIES; try++) {
+        trap(CAUSE_LOAD_GUEST_PAGE, DEVICE);
+        assert_int_equal(guest->context.pc, CODE);
+    }
+    assert_int_equal(capsule_state(guest->capsule), CAPSULE_RUNNING);
+    assert_true(fake_arch.fences_i >= 3 * TRIES && fake_arch.fences_vma >= 3 * TRIES);
+    trap(CAUSE_LOAD_GUEST_PAGE, 0); /* a hart that says nothing of the address */
+    assert_int_equal(guest->retries, 1);
+}
+
 /* --- traps in general --- */
 
 static void test_reflected_causes(void **state)
@@ -630,6 +648,7 @@ int main(void)
         VIRTUAL_TEST(test_fetch_through_tables),
         VIRTUAL_TEST(test_retries),
         VIRTUAL_TEST(test_retries_elsewhere),
+        VIRTUAL_TEST(test_retries_of_another),
         MMIO_TEST(test_reflected_causes),
         MMIO_TEST(test_unknown_causes),
         MMIO_TEST(test_interrupt),
