@@ -69,7 +69,8 @@ def run(boot, product):
 
     def start(place, program, words="", **more):
         smp, vcpus, setup = PLACES[place] if isinstance(place, str) else place
-        node = guest(product, program, f"{words} {known_faults(setup)}", xlen=setup.get("xlen", 64), vcpus=vcpus, **more)
+        words = f"{words} {known_faults(setup)} own-hart={int(smp >= vcpus)}"
+        node = guest(product, program, words, xlen=setup.get("xlen", 64), vcpus=vcpus, **more)
         machine = boot(manifest(node), smp=smp, mem="512M", **setup)
         machine.expect(rf"Capsule 1 \({program}\): {isolation_of(setup)}", 20)
         return machine
