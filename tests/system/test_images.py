@@ -9,7 +9,7 @@ import pytest
 
 import harness
 from edges import alerts, elf, hello, image, said_hello
-from harness import GUESTS, Raw, capsule, manifest
+from harness import GUESTS, ISOLATIONS, Raw, capsule, isolated, manifest
 
 MEGABYTE = 1 << 20
 RAM = 0x90000000
@@ -28,11 +28,12 @@ def code(product):
 def boot_kernel(boot, product, tmp_path):
     """boot_kernel(bytes, **properties) starts a capsule with 4 MiB at RAM and that kernel."""
 
-    def start(kernel, memory="4M", memory_base=place(RAM), **more):
+    def start(kernel, memory="4M", memory_base=place(RAM), on_isolation="pmp", **more):
         path = tmp_path / "kernel"
         path.write_bytes(kernel)
         good = hello(product, "good", memory_base=place(0xA0000000))
-        return boot(manifest(hello(product, "odd", kernel=path, memory=memory, memory_base=memory_base, **more), good))
+        return boot(manifest(hello(product, "odd", kernel=path, memory=memory, memory_base=memory_base, **more), good),
+                    **isolated(on_isolation))
 
     return start
 
@@ -58,11 +59,12 @@ KERNELS = {
 }
 
 
+@pytest.mark.parametrize("isolation", ISOLATIONS)
 @pytest.mark.parametrize("name", KERNELS)
-def test_kernel(boot_kernel, code, name):
+def test_kernel(boot_kernel, code, name, isolation):
     make, offset = KERNELS[name]
     kernel, properties = make(code)
-    machine = boot_kernel(kernel, **properties)
+    machine = boot_kernel(kernel, on_isolation=isolation, **properties)
     places = sorted([said_hello(machine)[0], said_hello(machine)[0]])
     assert 0xA0000000 in places
     if offset is not None:

@@ -7,7 +7,7 @@ import pytest
 
 import harness
 from edges import alerts, elsewhere, halted, hello, said_hello
-from harness import Raw, capsule, manifest
+from harness import ISOLATIONS, Raw, capsule, isolated, manifest
 
 ADDRESSES = {
     "page": 0x84001000,             # aligned to 4 KiB and to nothing more
@@ -28,9 +28,10 @@ def check(machine):
 
 
 @pytest.mark.quick
-def test_middle(boot, product):
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_middle(boot, product, isolation):
     """A flat binary, at an address that is not the one it was linked for."""
-    check(boot(manifest(hello(product)), **elsewhere(product, 0x84000000)))
+    check(boot(manifest(hello(product)), **elsewhere(product, 0x84000000), **isolated(isolation)))
 
 
 @pytest.mark.parametrize("qemu", ["7.2", "10"])
@@ -39,15 +40,17 @@ def test_place(boot, product, place, qemu):
     check(boot(manifest(hello(product, vcpus=2)), qemu=qemu, **elsewhere(product, ADDRESSES[place])))
 
 
+@pytest.mark.parametrize("isolation", ISOLATIONS)
 @pytest.mark.parametrize("address", [0x100000000, 0x180003000, 0x1F0000000], ids=hex)
-def test_above_4g(boot, product, address):
-    check(boot(manifest(hello(product)), mem="6G", **elsewhere(product, address)))
+def test_above_4g(boot, product, address, isolation):
+    check(boot(manifest(hello(product)), mem="6G", **elsewhere(product, address), **isolated(isolation)))
 
 
 @pytest.mark.parametrize("qemu", ["7.2", "10"])
 @pytest.mark.parametrize("address", [0x80001000, 0x84001000, 0xBFF00000], ids=hex)
-def test_rv32(boot, product, address, qemu):
-    check(boot(manifest(hello(product, xlen=32)), qemu=qemu, **elsewhere(product, address, xlen=32)))
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_rv32(boot, product, isolation, address, qemu):
+    check(boot(manifest(hello(product, xlen=32)), qemu=qemu, **elsewhere(product, address, xlen=32), **isolated(isolation)))
 
 
 def test_rv32_memory_beyond_reach(boot, product):
