@@ -78,8 +78,9 @@ def test_nothing_left(boot, product, xlen):
 # --- many at once --------------------------------------------------------------------------------------------------------
 
 def guest(product, name, words, xlen=64, **more):
-    return capsule(name, kernel=product(f"rv{xlen}/guest/isolation.bin"), initrd=False, console=None, bootargs=words,
-                   **{"memory": "32M", **more})
+    """A capsule that runs the isolation program, or another kernel."""
+    more.setdefault("kernel", product(f"rv{xlen}/guest/isolation.bin"))
+    return capsule(name, initrd=False, console=None, bootargs=words, **{"memory": "32M", **more})
 
 
 @pytest.mark.parametrize("smp", [1, 3])
@@ -125,6 +126,23 @@ def test_finds_nothing_of_its_own(boot, product, xlen, isolation):
     for _ in range(8):
         machine.expect(r"# residue\r?\n")
     assert "not ok" not in machine.console
+
+
+@pytest.mark.parametrize("qemu", QEMUS)
+def test_mixed_harts(boot, product, qemu):
+    """Every other hart hides that it has H: capsules of both kinds test their registers, address spaces and wake-ups, and all
+    that they must not reach, each on the harts of its kind. A debug build, which compares PMP and stage 2 all the time."""
+    setup = {**isolated("hyp", "v=on", qemu=qemu), "append": "fault=mixed"}
+    words = f"foreign=0x9fff0000 duration=500 wakes=2000 {known_faults(setup)}"
+    timing = f"only=integer,float,vector,csrs,spaces,shootdown,wake-ipi,wake-masked {words}"
+    nodes = [guest(product, f"{what}-{isolation}", text, vcpus=3, isolation=isolation, kernel=product(f"rv64/guest/{what}.bin"))
+             for what, text in (("timing", timing), ("isolation", words)) for isolation in ("hyp", "pmp")]
+    machine = boot(manifest(*nodes), smp=4, mem="512M", kernel=product("rv64/diosix.elf", "DEBUG=1"), **setup)
+    for _ in nodes:
+        passes(machine)
+    assert machine.wait() == 0
+    assert chosen(machine) == {f"{what}-{isolation}": isolation for what in ("timing", "isolation")
+                               for isolation in ("hyp", "pmp")}
 
 
 # --- where memory lies ---------------------------------------------------------------------------------------------------
