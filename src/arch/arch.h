@@ -52,7 +52,6 @@ enum {
     STATUS_MPP = 3 << 11,
     STATUS_MPP_S = 1 << 11,
     STATUS_FS_DIRTY = 3 << 13,
-    STATUS_VS_DIRTY = 3 << 9,
     STATUS_SUM = 1 << 18,
     STATUS_MXR = 1 << 19,
 };

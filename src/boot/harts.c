@@ -138,6 +138,7 @@ static void log_features(const struct hart *hart)
     for (size_t n = 0; n < ARRAY_LENGTH(rows); n++) {
         if (rows[n].found) {
             length += format(line + length, sizeof(line) - length, " %s", rows[n].name);
+            assert(length < sizeof(line));
         }
     }
     log_debug("Has%s; %u PMP entries, ASID %u bits, VMID %u bits, stage-2 modes 0x%x, vectors of %u bytes", line,

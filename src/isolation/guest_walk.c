@@ -5,17 +5,9 @@
  */
 #include "isolation/guest_walk.h"
 
-enum { PAGE_BITS = 12, ENTRY_PPN_SHIFT = 10, NAPOT_BITS = 4, NAPOT_64K = 8 };
+#include "isolation/paging.h"
 
-enum page_entry {
-    ENTRY_V = 1 << 0,
-    ENTRY_R = 1 << 1,
-    ENTRY_W = 1 << 2,
-    ENTRY_X = 1 << 3,
-    ENTRY_U = 1 << 4,
-    ENTRY_A = 1 << 6,
-    ENTRY_D = 1 << 7,
-};
+enum { NAPOT_BITS = 4, NAPOT_64K = 8 };
 
 /* Above the page number, in entries of 8 bytes. Memory types (62:61) are for the hardware, which took them already. */
 #define ENTRY_N         (UINT64_C(1) << 63)
@@ -44,11 +36,6 @@ struct walk {
     uint64_t address;
     enum guest_access access;
 };
-
-static uint64_t low_bits(unsigned count)
-{
-    return (UINT64_C(1) << count) - 1;
-}
 
 const struct paging_mode *paging_mode_find(unsigned xlen, unsigned long satp)
 {

@@ -91,16 +91,6 @@ static enum dx_error take_ram(struct capsule *capsule, struct refusal *refusal)
 
 /* --- stage 2 ----------------------------------------------------------------------------------------------------- */
 
-/* What all harts that may run the capsule can do. */
-static unsigned common_modes(const struct capsule *capsule)
-{
-    unsigned modes = ~0U;
-    for (uint32_t n = 0; n < hart_count; n++) {
-        modes &= harts[n]->kind == capsule->hart_kind ? harts[n]->features.stage2_modes : ~0U;
-    }
-    return modes;
-}
-
 static uint64_t power_of_two_from(uint64_t size)
 {
     uint64_t power = STAGE2_ROOT_SIZE;
@@ -110,9 +100,16 @@ static uint64_t power_of_two_from(uint64_t size)
     return power;
 }
 
+static struct stage2_tables tables_of(const struct capsule *capsule)
+{
+    const hpa_t at = {capsule->stage2.memory.base};
+    return (struct stage2_tables){
+        .memory = hpa_pointer(at), .at = at, .size = capsule->stage2.memory.size, .used = capsule->stage2.used};
+}
+
 static enum dx_error build_tables(struct capsule *capsule, struct refusal *refusal)
 {
-    const struct stage2_mode *mode = stage2_mode_find(XLEN, common_modes(capsule), range_last(capsule->ram));
+    const struct stage2_mode *mode = stage2_mode_find(XLEN, isolation_stage2_modes(), range_last(capsule->ram));
     if (mode == NULL) {
         return refuse(refusal, DX_BAD_VALUE, "%s: memory-base: no stage-2 mode of this machine reaches 0x%llx",
                       capsule->config.name, (unsigned long long)range_last(capsule->ram));
@@ -123,8 +120,7 @@ static enum dx_error build_tables(struct capsule *capsule, struct refusal *refus
         return refuse(refusal, DX_NO_MEMORY, "%s: no memory for %llu KiB of stage-2 tables", capsule->config.name,
                       (unsigned long long)(room / KIB));
     }
-    const hpa_t at = {capsule->stage2.memory.base};
-    struct stage2_tables tables = {.memory = hpa_pointer(at), .at = at, .size = room};
+    struct stage2_tables tables = tables_of(capsule);
     memset(tables.memory, 0, (size_t)room);
     stage2_build(mode, capsule->ram.base, capsule->pieces, capsule->piece_count, &tables);
     capsule->stage2.mode = mode;
@@ -213,7 +209,15 @@ static void verify(const struct hart *hart, const struct capsule *capsule)
     pmp_wall_verify(hart, capsule);
 }
 
-/* What VS-mode reaches through stage 2 ends where RAM ends; then PMP once more, as if stage 2 had failed. */
+static bool maps(const struct capsule *capsule, uint64_t address)
+{
+    const struct stage2_tables tables = tables_of(capsule);
+    struct stage2_leaf leaf;
+    return stage2_lookup(capsule->stage2.mode, &tables, (gpa_t){address}, &leaf);
+}
+
+/* What VS-mode reaches through stage 2 ends where RAM ends; then PMP once more, as if stage 2 had failed. The tables
+ * are read too: while PMP stands, a load beside RAM fails whatever they say. */
 static enum dx_error self_test(struct hart *hart, struct capsule *capsule, hpa_t other, struct refusal *refusal)
 {
     const uint64_t first = capsule->ram.base;
@@ -224,7 +228,8 @@ static enum dx_error self_test(struct hart *hart, struct capsule *capsule, hpa_t
         return refuse(refusal, DX_NO_HYP, "hart %lu: stage 2 stops VS-mode in the capsule's own RAM", hart->arch.id);
     }
     if ((first != 0 && first - 1 <= UINTPTR_MAX && arch_virtual_can_load((gpa_t){first - 1})) ||
-        (last < UINTPTR_MAX && arch_virtual_can_load((gpa_t){last + 1}))) {
+        (last < UINTPTR_MAX && arch_virtual_can_load((gpa_t){last + 1})) || maps(capsule, first - 1) ||
+        maps(capsule, last + 1)) {
         return refuse(refusal, DX_NO_HYP, "hart %lu: stage 2 does not stop VS-mode beside the capsule's RAM",
                       hart->arch.id);
     }

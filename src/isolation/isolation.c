@@ -7,18 +7,17 @@
 #include "core/log.h"
 #include "isolation/stage2.h"
 
-/* The first hart of that kind; there is one. */
-static const struct hart *first_of(enum hart_kind kind)
+const struct hart *isolation_first_hart(enum hart_kind kind)
 {
     uint32_t n = 0;
     while (harts[n]->kind != kind) {
         n++;
+        assert(n < hart_count);
     }
     return harts[n];
 }
 
-/* Stage 2 that all harts of the kind can do. */
-static unsigned stage2_modes(void)
+unsigned isolation_stage2_modes(void)
 {
     unsigned modes = ~0U;
     for (uint32_t n = 0; n < hart_count; n++) {
@@ -30,12 +29,12 @@ static unsigned stage2_modes(void)
 static void log_kinds(void)
 {
     if (hart_kind_count[HART_HYP] != 0) {
-        const struct stage2_mode *mode = stage2_mode_least(XLEN, stage2_modes());
+        const struct stage2_mode *mode = stage2_mode_least(XLEN, isolation_stage2_modes());
         log_info("Isolation: hyp (%s)%s", mode == NULL ? "no common mode" : mode->name,
                  hart_kind_count[HART_PMP] != 0 ? ", on the harts that have H" : "");
     }
     if (hart_kind_count[HART_PMP] != 0) {
-        const struct pmp_features *pmp = &first_of(HART_PMP)->features.pmp;
+        const struct pmp_features *pmp = &isolation_first_hart(HART_PMP)->features.pmp;
         log_info("Isolation: pmp (%u entries, %llu-byte granule)%s", (unsigned)pmp->entries, 1ULL << pmp->granule_log,
                  hart_kind_count[HART_HYP] != 0 ? ", on the other harts" : "");
     }

@@ -29,6 +29,11 @@ void isolation_start(bool mixed);
  * must be; pmp on those that haven't, or on all if there are none of these. */
 [[nodiscard]] enum dx_error isolation_choose(struct capsule *capsule, struct refusal *refusal);
 
+/* The first hart of a kind that there are any of: for what they all have alike. */
+const struct hart *isolation_first_hart(enum hart_kind kind);
+/* The stage-2 modes that all harts of kind HYP have: bit n is the value n of hgatp.MODE. */
+unsigned isolation_stage2_modes(void);
+
 /* What isolation_choose makes of ISOLATION_AUTO on this machine: PMP or HYP. */
 enum isolation_wish isolation_default(void);
 

@@ -53,8 +53,9 @@ static void release(struct capsule *capsule)
 
 static void describe(const struct capsule *capsule)
 {
+    const bool in_vs_mode = isolation_first_hart(capsule->hart_kind)->arch.is_virtual != 0;
     log_info("Capsule %u (%s): isolation pmp, %u PMP entries%s", (unsigned)capsule->id, capsule->config.name,
-             (unsigned)capsule->pmp.count, capsule->hart_kind == HART_HYP ? ", in VS-mode without stage 2" : "");
+             (unsigned)capsule->pmp.count, in_vs_mode ? ", in VS-mode without stage 2" : "");
 }
 
 static void enter(struct hart *hart, struct capsule *capsule)

@@ -6,19 +6,11 @@
 #include "isolation/stage2.h"
 
 #include "arch/pmp.h"
+#include "isolation/paging.h"
 
-enum { PAGE_BITS = 12, ENTRY_PPN_SHIFT = 10, ROOT_EXTRA_BITS = 2, LEVELS_MAX = 5 };
+enum { ROOT_EXTRA_BITS = 2, LEVELS_MAX = 5 };
 
-enum page_entry {
-    ENTRY_V = 1 << 0,
-    ENTRY_R = 1 << 1,
-    ENTRY_W = 1 << 2,
-    ENTRY_X = 1 << 3,
-    ENTRY_U = 1 << 4, /* stage 2 sees every guest as user mode */
-    ENTRY_A = 1 << 6,
-    ENTRY_D = 1 << 7, /* A and D stand from the start: harts differ in who sets them */
-};
-
+/* U, since stage 2 sees every guest as user mode; A and D from the start, since harts differ in who sets them. */
 enum {
     ENTRY_POINTER = ENTRY_V,
     ENTRY_LEAF = ENTRY_V | ENTRY_R | ENTRY_W | ENTRY_X | ENTRY_U | ENTRY_A | ENTRY_D,
@@ -54,11 +46,6 @@ const struct stage2_mode *stage2_mode_least(unsigned xlen, unsigned modes)
 }
 
 /* --- what both halves know of a table --- */
-
-static uint64_t low_bits(unsigned count)
-{
-    return (UINT64_C(1) << count) - 1;
-}
 
 /* Bits of an address below the ones that choose an entry of a table of this level; level 0 maps pages. */
 static unsigned level_shift(const struct stage2_mode *mode, unsigned level)

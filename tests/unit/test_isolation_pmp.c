@@ -245,6 +245,8 @@ static void test_describe(void **state)
     guests[0].id = 41;
     guests[1].id = 42;
     guests[1].hart_kind = HART_HYP;
+    machine_harts[1].kind = HART_HYP;
+    machine_harts[1].arch.is_virtual = 1;
     pmp->describe(&guests[0]);
     pmp->describe(&guests[1]);
     log_copy(text, sizeof(text));

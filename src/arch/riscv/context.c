@@ -308,9 +308,10 @@ void arch_fp_write(struct arch_context *context, unsigned reg, uint64_t bits)
 {
     uint64_t f[32] = {0};
     if (context->is_virtual) {
-        __asm__ volatile("csrs 0x200, %0" : : "r"((unsigned long)STATUS_FS_DIRTY) : "memory"); /* vsstatus */
+        guest_csr_write(true, GUEST_SSTATUS, arch_virtual_status(context) | STATUS_FS_DIRTY);
+    } else {
+        context->status |= STATUS_FS_DIRTY;
     }
-    context->status |= STATUS_FS_DIRTY;
     csr_set(mstatus, MSTATUS_FS);
     if ((csr_read(misa) & MISA_BIT('D')) != 0) {
         fp_save_d(f);

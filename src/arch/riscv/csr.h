@@ -19,7 +19,6 @@
 #define CSR_SCOUNTOVF     0xda0
 #define CSR_MSTATUSH      0x310
 #define CSR_MEDELEGH      0x312
-#define CSR_MTVAL2        0x34b
 #define CSR_MENVCFG       0x30a
 #define CSR_MSTATEEN0     0x30c
 #define CSR_MENVCFGH      0x31a
@@ -59,14 +58,15 @@
 #define CSR_HGATP       0x680
 
 /* Supervisor CSRs of which VS-mode has its own copy, 0x100 further on: guest_csr_… reach the guest's. */
-#define GUEST_SSTATUS    0x100
-#define GUEST_SIE        0x104
-#define GUEST_STVEC      0x105
-#define GUEST_SSCRATCH   0x140
-#define GUEST_SEPC       0x141
-#define GUEST_SCAUSE     0x142
-#define GUEST_STVAL      0x143
-#define GUEST_SATP       0x180
+#define GUEST_SSTATUS  0x100
+#define GUEST_SIE      0x104
+#define GUEST_STVEC    0x105
+#define GUEST_SSCRATCH 0x140
+#define GUEST_SEPC     0x141
+#define GUEST_SCAUSE   0x142
+#define GUEST_STVAL    0x143
+#define GUEST_SATP     0x180
+
 #define CSR_STRING_(csr) #csr
 #define CSR_STRING(csr)  CSR_STRING_(csr)
 
