@@ -22,6 +22,21 @@ guest_script() {
     esac
 }
 
+# kernel_package ARCHITECTURE: prints the package that has the kernel's file, after apt_private. linux-image-… depends on
+# the present kernel's package, which holds the file or, in newer suites, depends on the one that does.
+kernel_package() {
+    local name
+    name="$(first_dependency "linux-image-$1" 'linux-image-[0-9]')"
+    if [ -n "$name" ]; then
+        first_dependency "$name" 'linux-binary-[0-9]' | grep . || echo "$name"
+    fi
+}
+
+# first_dependency PACKAGE PATTERN: the name of the first package matching it that PACKAGE depends on, if there is one.
+first_dependency() {
+    apt_cache show --no-all-versions "$1" | sed -n "s/^Depends:.*[ ,]\($2[^ ,]*\).*/\1/p" | head -n 1
+}
+
 # point TARGET LINK: LINK becomes a symbolic link to TARGET, at once.
 point() {
     mkdir -p "$(dirname "$2")"
