@@ -40,7 +40,7 @@ ARCH_C := $(sort $(filter-out src/arch/riscv/offsets.c,$(wildcard src/arch/riscv
 ARCH_S := $(sort $(wildcard src/arch/riscv/*.S))
 HYPERVISOR := $(PORTABLE) $(ARCH_C) src/main.c
 
-.PHONY: all help clean check format unit unit-64 unit-32 coverage test test-quick test-all run image setup
+.PHONY: all help clean check format unit unit-64 unit-32 fuzz coverage test test-quick test-all run image setup
 all: $(BUILD)/rv64/diosix.elf $(BUILD)/rv32/diosix.elf ## build the hypervisor for both word sizes
 
 help: ## this list
@@ -103,6 +103,23 @@ endef
 $(eval $(call hypervisor_rules,rv64))
 $(eval $(call hypervisor_rules,rv32))
 
+# The tool for Linux inside a manager.
+TOOL_CC_rv64 := riscv64-linux-gnu-gcc
+TOOL_CC_rv32 := scripts/rv32-cc
+# $(1): rv64 or rv32
+define tool_rules
+$(BUILD)/$(1)/tool/%.o: $(LIBFDT_SRC)/libfdt.h
+	@mkdir -p $$(@D)
+	@$(TOOL_CC_$(1)) -O2 -w -I$(LIBFDT_SRC) -c $(LIBFDT_SRC)/$$*.c -o $$@
+$(BUILD)/$(1)/capsulectl: $(wildcard tools/capsulectl/*.[ch] include/diosix/*.h) $(patsubst %.c,$(BUILD)/$(1)/tool/%.o,$(LIBFDT_FILES))
+	@mkdir -p $$(@D)
+	@echo '  CC   $$@'
+	@$(TOOL_CC_$(1)) -static -O2 -std=gnu2x $(WARNINGS) $(DEFINES) -Iinclude -isystem $(LIBFDT_SRC) $$(filter %.c %.o,$$^) -o $$@
+	@riscv64-linux-gnu-strip $$@
+endef
+$(eval $(call tool_rules,rv64))
+$(eval $(call tool_rules,rv32))
+
 # --- unit tests: the portable sources, natively, under sanitizers, at both widths -------------------------------
 UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT := $(sort $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
@@ -143,6 +160,37 @@ unit-64: unit-programs-64
 unit-32: unit-programs-32
 	scripts/test unit32
 unit: unit-64 unit-32 ## unit tests, natively, under sanitizers, at 64 and 32 bits
+
+# --- fuzzers: the same sources by clang, each run for FUZZ_SECONDS from what it found before -----------------------
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SECONDS ?= 10
+FUZZ_CC ?= clang
+FUZZ_FLAGS := -std=gnu2x -fno-common -fno-strict-aliasing -g -O1 -fno-omit-frame-pointer $(DEFINES) \
+  -fsanitize=address,undefined -fno-sanitize-recover=all
+$(BUILD)/fuzz/libfdt/%.o: $(LIBFDT_SRC)/libfdt.h
+	@mkdir -p $(@D)
+	@$(FUZZ_CC) -w -g -O1 -fsanitize=address,undefined -I$(LIBFDT_SRC) -c $(LIBFDT_SRC)/$*.c -o $@
+$(BUILD)/fuzz/%.o: %.c $(LIBFDT_SRC)/libfdt.h $(CMOCKA_SRC)/include/cmocka.h
+	@mkdir -p $(@D)
+	@echo '  CC   $@'
+	@$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(filter-out -Wcast-align=strict,$(WARNINGS)) -MMD -MP -Isrc -Iinclude -Itests/unit -isystem $(LIBFDT_SRC) \
+	  -isystem $(CMOCKA_SRC)/include -c $< -o $@
+NATIVE_FUZZ := $(NATIVE_PORTABLE:%.c=$(BUILD)/fuzz/%.o) $(BUILD)/fuzz/tests/unit/support.o $(BUILD)/fuzz/tests/unit/fake_arch.o \
+  $(LIBFDT_FILES:%.c=$(BUILD)/fuzz/libfdt/%.o)
+$(BUILD)/fuzz/native.a: $(NATIVE_FUZZ)
+	@rm -f $@ && ar rcs $@ $^
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/tests/fuzz/fuzz_%.o $(BUILD)/fuzz/native.a
+	@echo '  LD   $@'
+	@$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@
+-include $(NATIVE_FUZZ:.o=.d) $(FUZZERS:%=$(BUILD)/fuzz/tests/fuzz/%.d)
+fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## fuzz virtio's queues and devices, FUZZ_SECONDS=10 each
+	@for name in $(FUZZERS); do \
+	  mkdir -p "$(BUILD)/fuzz/corpus/$$name"; \
+	  echo "  FUZZ $$name"; \
+	  "$(BUILD)/fuzz/$$name" -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
+	    -artifact_prefix="$(BUILD)/fuzz/$$name-" "$(BUILD)/fuzz/corpus/$$name" 2>&1 | \
+	    tee "$(BUILD)/fuzz/$$name.log" | grep -E 'ERROR|SUMMARY|stat::number_of_executed|cov:' | tail -n 3; \
+	  done
 
 coverage: ## line coverage of the unit tests, per file
 	$(MAKE) BUILD=build/coverage COVERAGE_FLAGS=--coverage unit-programs-64

@@ -27,7 +27,9 @@
     X(TOO_MANY, 15, "a fixed limit was exceeded", "use fewer of the named thing")                                      \
     X(UNALIGNED, 16, "an address or size is not aligned as needed", "round the named value")                           \
     X(NOT_FOUND, 17, "the named thing does not exist", "check the name")                                               \
-    X(NO_HYP, 18, "no hart can serve hyp isolation", "ask for pmp, or for none: in QEMU H is -cpu rv64,h=on")
+    X(NO_HYP, 18, "no hart can serve hyp isolation", "ask for pmp, or for none: in QEMU H is -cpu rv64,h=on")          \
+    X(WRONG_STATE, 19, "the capsule is in no state for that", "look at its state; start, stop or resume it first")     \
+    X(DENIED, 20, "that is not allowed", "ask whoever may")
 
 #define DX_ERROR_ENUM(name, code, cause, cure) DX_##name = (code),
 enum dx_error { DX_ERRORS(DX_ERROR_ENUM) };

@@ -6,6 +6,9 @@
 #ifndef DIOSIX_SBI_H
 #define DIOSIX_SBI_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #define SBI_SPEC_VERSION 0x02000000L /* major in bits 30:24, minor in 23:0 */
 #define SBI_IMPL_ID      5L          /* registered for Diosix */
 
@@ -23,6 +26,7 @@ enum sbi_extension {
     SBI_EXT_HSM = 0x48534d,
     SBI_EXT_SRST = 0x53525354,
     SBI_EXT_DBCN = 0x4442434e,
+    SBI_EXT_STA = 0x535441,
 };
 
 /* Function ids (a6), one list per extension */
@@ -41,6 +45,7 @@ enum sbi_rfence_function { SBI_RFENCE_FENCE_I = 0, SBI_RFENCE_SFENCE_VMA = 1, SB
 enum sbi_hsm_function { SBI_HSM_START = 0, SBI_HSM_STOP = 1, SBI_HSM_STATUS = 2, SBI_HSM_SUSPEND = 3 };
 enum sbi_srst_function { SBI_SRST_RESET = 0 };
 enum sbi_dbcn_function { SBI_DBCN_WRITE = 0, SBI_DBCN_READ = 1, SBI_DBCN_WRITE_BYTE = 2 };
+enum sbi_sta_function { SBI_STA_SET_SHMEM = 0 };
 
 /* Return codes (a0) */
 #define SBI_SUCCESS               0L
@@ -73,5 +78,15 @@ enum sbi_hsm_state {
 #define SBI_SRST_WARM_REBOOT    2u
 #define SBI_SRST_REASON_NONE    0u
 #define SBI_SRST_REASON_FAILURE 1u
+
+/* STA: what a hart shares with the hypervisor, aligned to its size, little-endian */
+struct sbi_sta_shared {
+    uint32_t sequence; /* odd while the rest is being written */
+    uint32_t flags;    /* 0 */
+    uint64_t steal;    /* nanoseconds */
+    uint8_t preempted; /* 0 here: it is a hint that need not be given */
+    uint8_t unused[47];
+};
+_Static_assert(sizeof(struct sbi_sta_shared) == 64 && offsetof(struct sbi_sta_shared, steal) == 8, "SBI STA");
 
 #endif

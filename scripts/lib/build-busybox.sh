@@ -28,12 +28,17 @@ write_specs() {
         libgcc "$(rv32_libgcc)" link_libgcc "-L$1/lib" >"$2"
 }
 
+# rv32_compiler ROOT: prints the compiler's command for static 32-bit programs.
+rv32_compiler() {
+    echo "$RV32_COMPILER -fno-pie -no-pie -specs=$1/specs -nostdinc -isystem $1/include" \
+        "-isystem $("${CROSS_PREFIX}gcc" -print-file-name=include)"
+}
+
 # busybox_make SOURCE OBJECTS ROOT ARGUMENTS...
 busybox_make() {
     local source="$1" objects="$2" root="$3" compiler
     shift 3
-    compiler="$RV32_COMPILER -fno-pie -no-pie -specs=$root/specs -nostdinc -isystem $root/include"
-    compiler+=" -isystem $("${CROSS_PREFIX}gcc" -print-file-name=include)"
+    compiler="$(rv32_compiler "$root")"
     quiet_make -C "$source" O="$objects" ARCH=riscv32 CROSS_COMPILE="$CROSS_PREFIX" CC="$compiler" \
         LD="${CROSS_PREFIX}ld -m elf32lriscv" "$@"
 }
@@ -44,11 +49,11 @@ configure_busybox() {
         make -C "$1" O="$2" silentoldconfig
 }
 
-# build_busybox SOURCE OBJECTS ROOT PRODUCT LOG: busybox and its config into PRODUCT; ROOT has musl and Linux's headers.
+# build_busybox SOURCE OBJECTS ROOT PRODUCT LOG: busybox and its config into PRODUCT; ROOT has musl, Linux's headers and
+# specs.
 build_busybox() {
     local source="$1" objects="$2" root="$3" product="$4" log="$5"
     mkdir -p "$objects" "$product"
-    write_specs "$root" "$root/specs"
     # Of two settings for one option, the first is taken.
     cat "$REPOSITORY/guests/busybox.config" "$source/debian/config/os/linux" "$source/debian/config/pkg/static" \
         >"$objects/.config"

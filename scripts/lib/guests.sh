@@ -44,7 +44,8 @@ point() {
     mv -T "$2.$$" "$2"
 }
 
-# The list that make-cpio reads, with the busybox of directory $1, which makes its own links when init asks it to.
+# The list that make-cpio reads, with the busybox of directory $1, which makes its own links when init asks it to, and the
+# kernel's modules of directory $2, if there is one: folders named as in /lib/modules.
 initramfs_list() {
     local file
     printf 'dir /%s 755\n' bin dev etc proc root sbin sys tests tmp usr usr/bin usr/sbin
@@ -58,15 +59,21 @@ initramfs_list() {
     for file in "$GUEST_SOURCE"/tests/*; do
         echo "file /tests/$(basename "$file") $file 755"
     done
+    if [ -n "${2:-}" ]; then
+        printf 'dir /%s 755\n' lib lib/modules
+        find "$2" -mindepth 1 \( -type d -printf 'dir /lib/modules/%P 755\n' -o \
+            ! -name SHA256SUMS -type f -printf "file /lib/modules/%P $2/%P 644\n" \) | LC_ALL=C sort
+    fi
 }
 
-# make_initramfs WORK BUSYBOX GUEST: makes directory GUEST's initramfs with the busybox of the sealed directory BUSYBOX.
-# It is named by what went into it, so that work trees that differ never take each other's.
+# make_initramfs WORK BUSYBOX GUEST [MODULES]: makes directory GUEST's initramfs with the busybox and the modules of those
+# sealed directories. It is named by what went into it, so that work trees that differ never take each other's.
 make_initramfs() {
-    local work="$1" busybox="$2" guest="$3" key product
-    initramfs_list "$busybox" >"$work/list"
-    key="$( (cat "$REPOSITORY/scripts/make-cpio" "$work/list" && sha256sum "$busybox/SHA256SUMS" "$GUEST_SOURCE/init" \
-        "$GUEST_SOURCE/profile" "$GUEST_SOURCE/functions" "$GUEST_SOURCE"/tests/*) | sha256sum | cut -c 1-16)"
+    local work="$1" busybox="$2" guest="$3" modules="${4:-}" key product
+    initramfs_list "$busybox" "$modules" >"$work/list"
+    key="$( (cat "$REPOSITORY/scripts/make-cpio" "$work/list" && sha256sum "$busybox/SHA256SUMS" \
+        ${modules:+"$modules/SHA256SUMS"} "$GUEST_SOURCE/init" "$GUEST_SOURCE/profile" "$GUEST_SOURCE/functions" \
+        "$GUEST_SOURCE"/tests/*) | sha256sum | cut -c 1-16)"
     product="$CACHE/guests/initramfs-$key"
     if ! sealed "$product"; then
         mkdir -p "$work/product"

@@ -69,6 +69,7 @@ struct arch_context {
     unsigned long status_high; /* mstatush, on RV32 harts with H: MPV */
     void *hart;                /* the hart that has it loaded; for trap.S */
     bool is_virtual;           /* runs in VS-mode (harts with H) instead of S-mode; constant */
+    bool own_hart;             /* runs alone on its hart: its WFI sleeps there and does not trap; constant */
     unsigned long vsstatus;    /* VS-mode's own status; in S-mode it is part of status */
     unsigned long sie, sip, stvec, sscratch, sepc, scause, stval, satp, scounteren, senvcfg;
     uint64_t stimecmp; /* with Sstc only; ~0: never */
@@ -97,6 +98,7 @@ struct hart_features {
     bool extra[EXTRA_CSRS]; /* must be switched */
     bool pmp_locked;        /* an earlier stage left locked entries: the hart can't be trusted to confine anyone */
     unsigned vlenb;         /* bytes of a vector register; 0 without V */
+    bool loses_timers; /* an interrupt of vstimecmp's may stay pending and not be taken until the next trap to M-mode */
 };
 
 /* First member of struct hart: what trap.S needs of it. */
@@ -189,21 +191,10 @@ bool arch_entropy(uint8_t *bytes, size_t length); /* from Zkr; false without it 
 /* --- device registers of the host --- */
 /* Whether a load of 1 or 4 bytes from there (aligned) comes back, whatever it reads: else the address is hearsay. */
 bool arch_answers(uint64_t address, unsigned bytes);
-static inline uint32_t mmio_read32(uint64_t address)
-{
-    return *(volatile uint32_t *)(uintptr_t)address;
-}
-static inline void mmio_write32(uint64_t address, uint32_t value)
-{
-    *(volatile uint32_t *)(uintptr_t)address = value;
-}
-static inline uint8_t mmio_read8(uint64_t address)
-{
-    return *(volatile uint8_t *)(uintptr_t)address;
-}
-static inline void mmio_write8(uint64_t address, uint8_t value)
-{
-    *(volatile uint8_t *)(uintptr_t)address = value;
-}
+uint32_t mmio_read32(uint64_t address);
+uint16_t mmio_read16(uint64_t address);
+uint8_t mmio_read8(uint64_t address);
+void mmio_write32(uint64_t address, uint32_t value);
+void mmio_write8(uint64_t address, uint8_t value);
 
 #endif

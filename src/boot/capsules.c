@@ -6,8 +6,13 @@
 
 #include <string.h>
 
+#include "control/upload.h"
+#include "control/watch.h"
+#include "core/capsules.h"
 #include "core/log.h"
+#include "core/network.h"
 #include "core/panic.h"
+#include "driver/host_net.h"
 #include "dt/guest_isa.h"
 #include "isolation/isolation.h"
 #include "manifest/manifest.h"
@@ -16,12 +21,13 @@
 enum { ZKR_BYTES = 32 };
 
 static struct manifest manifest;
+static enum isolation_wish wish; /* of those that ask for none */
 
-void boot_seed(void)
+void boot_seed(bool seeded)
 {
     uint8_t noise[ZKR_BYTES];
-    bool seeded = boot_machine.seed_length != 0;
     launch_seed(boot_machine.seed, boot_machine.seed_length);
+    seeded |= boot_machine.seed_length != 0;
     if (boot_hart.features.zkr && arch_entropy(noise, sizeof(noise))) {
         launch_seed(noise, sizeof(noise));
         seeded = true;
@@ -29,8 +35,11 @@ void boot_seed(void)
     /* Never enough by themselves, but they make two boots with the same seed differ. */
     const uint64_t moments[] = {clock_now(), arch_cycles()};
     launch_seed((const uint8_t *)moments, sizeof(moments));
-    if (!seeded) {
-        log_alert("No entropy: the host tree has no rng-seed and the harts no Zkr. Guests' rng-seeds can be guessed");
+    if (seeded) {
+        launch_trust_seed();
+    } else {
+        log_alert("No entropy: the host tree has no rng-seed, the harts have no Zkr, and no virtio device gives any. "
+                  "Guests' rng-seeds can be guessed");
     }
 }
 
@@ -101,69 +110,141 @@ static void refused(const struct refusal *refusal)
 }
 
 /* A host address that no capsule but another may reach. */
-static hpa_t outside(const struct capsule *capsule)
+struct stranger {
+    const struct capsule *capsule;
+    hpa_t address;
+};
+
+static void look_for_stranger(struct capsule *other, void *argument)
 {
-    hpa_t other = {(uintptr_t)manifest.blob};
-    for (const struct capsule *another = capsules; another != NULL; another = another->next) {
-        if (another != capsule) {
-            other = another->pieces[0].host;
-        }
+    struct stranger *stranger = argument;
+    if (other != stranger->capsule) {
+        stranger->address = other->pieces[0].host;
     }
-    return other;
+}
+
+/* Before the capsule's first vCPU on this hart: whether it is really confined here. */
+static void prove(struct hart *hart, struct capsule *capsule)
+{
+    struct refusal refusal;
+    struct stranger stranger = {capsule, {(uintptr_t)manifest.blob}};
+    capsules_each(look_for_stranger, &stranger);
+    if (capsule->isolation->self_test(hart, capsule, stranger.address, &refusal) != DX_OK) {
+        halt_machine("Isolation self-test failed for %s: %s", capsule->config.name, refusal.text);
+    }
+    hart_set_add(&capsule->proven, hart->index);
 }
 
 void boot_test_isolation(struct hart *hart)
 {
-    struct refusal refusal;
-    for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
-        if (capsule->hart_kind == hart->kind &&
-            capsule->isolation->self_test(hart, capsule, outside(capsule), &refusal) != DX_OK) {
-            halt_machine("Isolation self-test failed for %s: %s", capsule->config.name, refusal.text);
+    for (struct capsule *capsule = capsule_after(0); capsule != NULL; capsule = capsule_after(capsule->id)) {
+        if (capsule->hart_kind == hart->kind) {
+            prove(hart, capsule);
         }
     }
 }
 
-static void create(const struct capsule_config *config, const struct boot_options *options)
+static enum dx_error create(struct capsule_config *config, struct capsule **capsule, struct refusal *refusal)
 {
-    struct capsule_config wanted = *config;
-    struct capsule *capsule;
-    struct refusal refusal;
-    if (options->isolation != ISOLATION_AUTO && wanted.isolation == ISOLATION_AUTO) {
-        wanted.isolation = options->isolation;
+    if (wish != ISOLATION_AUTO && config->isolation == ISOLATION_AUTO) {
+        config->isolation = wish;
     }
-    if (capsule_create(&wanted, &capsule, &refusal) != DX_OK) {
-        refused(&refusal);
-        return;
+    enum dx_error error = capsule_create(config, capsule, refusal);
+    if (error == DX_OK) {
+        terminal_attach(*capsule);
     }
-    terminal_attach(capsule);
+    return error;
 }
 
-static void create_all(const struct boot_options *options)
+static enum dx_error create_network(const struct network_config *config, struct refusal *refusal)
+{
+    if (network_find(config->name) != NULL) {
+        return refuse(refusal, DX_DUPLICATE, "network %s: another one has this name", config->name);
+    }
+    struct host_net *uplink = config->uplink == NULL ? NULL : host_net_find(config->uplink);
+    if (config->uplink != NULL && uplink == NULL) {
+        return refuse(refusal, DX_NOT_FOUND,
+                      "network %s: uplink: there is no network device at %s, or another network has it", config->name,
+                      config->uplink);
+    }
+    struct network *network = network_add(config->name, config->mtu);
+    if (network == NULL) {
+        return refuse(refusal, DX_TOO_MANY, "network %s: there are %d already", config->name, (int)NETWORKS_MAX);
+    }
+    return uplink == NULL ? DX_OK : host_net_join(uplink, network, refusal);
+}
+
+static void create_networks(void)
 {
     int cursor = 0;
-    struct capsule_config config;
+    struct network_config config;
+    struct refusal refusal;
+    enum dx_error error;
+    while (manifest_next_network(&manifest, &cursor, &config, &refusal, &error)) {
+        if (error == DX_OK) {
+            error = create_network(&config, &refusal);
+        }
+        if (error != DX_OK) {
+            log_alert("Network refused: %s (%s; %s)", refusal.text, error_cause(error), error_cure(error));
+        }
+    }
+}
+
+static void create_all(void)
+{
+    static struct capsule_config config; /* large, and there is one boot hart */
+    int cursor = 0;
     struct refusal refusal;
     enum dx_error error;
     while (manifest_next(&manifest, &cursor, &config, &refusal, &error)) {
         if (error == DX_OK) {
-            create(&config, options);
-        } else {
+            struct capsule *capsule;
+            error = create(&config, &capsule, &refusal);
+        }
+        if (error != DX_OK) {
             refused(&refusal);
         }
     }
 }
 
-/* Whether there was any to start: manual ones wait for somebody to start them, and so far nobody can. */
-static bool start_all(void)
+static enum dx_error create_by_name(const char *name, struct refusal *refusal)
 {
-    bool any = false;
-    for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
-        if (!capsule->config.manual) {
-            capsule_start(capsule);
-            any = true;
+    int cursor = 0;
+    struct capsule_config config;
+    struct capsule *capsule;
+    enum dx_error error;
+    if (capsule_find(name) != NULL) {
+        return refuse(refusal, DX_DUPLICATE, "%s: it exists already", name);
+    }
+    while (manifest_next(&manifest, &cursor, &config, refusal, &error)) {
+        if (strcmp(config.name, name) == 0) {
+            return error != DX_OK ? error : create(&config, &capsule, refusal);
         }
     }
-    return any;
+    return refuse(refusal, DX_NOT_FOUND, "the manifest has no capsule %s", name);
+}
+
+enum dx_error boot_create_capsule(const char *name, struct refusal *refusal)
+{
+    if (!launch_begin()) {
+        return refuse(refusal, DX_WRONG_STATE, "another capsule is just being made: try it again");
+    }
+    enum dx_error error = create_by_name(name, refusal);
+    launch_end();
+    return error;
+}
+
+/* Manual ones wait for somebody to start them. Other harts run what has been started, and some of that may be over
+ * before the last one begins: only then is it time to ask whether anything is left. */
+void boot_start_capsules(void)
+{
+    for (struct capsule *capsule = capsule_after(0); capsule != NULL; capsule = capsule_after(capsule->id)) {
+        if (!capsule->config.manual) {
+            capsule_start(capsule);
+        }
+    }
+    capsule_set_idle(boot_all_stopped);
+    capsule_look_idle();
 }
 
 void boot_create_capsules(struct blob blob, const struct boot_options *options)
@@ -179,16 +260,19 @@ void boot_create_capsules(struct blob blob, const struct boot_options *options)
     }
     manifest.places_are_physical =
         (options->isolation == ISOLATION_AUTO ? isolation_default() : options->isolation) == ISOLATION_PMP;
+    wish = options->isolation;
     host.machine = &boot_machine;
+    host.prove = prove;
+    host.detach = terminal_detach;
     describe_kind(HART_PMP, &host.kinds[HART_PMP]);
     describe_kind(HART_HYP, &host.kinds[HART_HYP]);
     level_harts(&host);
     launch_init(&host);
-    create_all(options);
-    if (capsules == NULL) {
+    upload_make = create;
+    watch_init();
+    create_networks();
+    create_all();
+    if (capsule_after(0) == NULL) {
         log_alert("No capsule of the manifest could be made");
-    }
-    if (!start_all()) {
-        boot_all_stopped();
     }
 }

@@ -224,10 +224,16 @@ void boot_start_harts(struct range image)
     count_harts();
 }
 
+static void (*start_server)(void);
+
 static _Noreturn void run(void *argument)
 {
     arch_hart_environment(&hart_this()->features);
     boot_test_isolation(hart_this());
+    hart_this()->up_since = clock_now();
+    if (hart_this() == hart_server) {
+        start_server();
+    }
     arch_enter(scheduler_next(argument));
 }
 
@@ -238,10 +244,12 @@ static _Noreturn void run_first(void *argument)
     run(&boot_hart);
 }
 
-_Noreturn void boot_run(enum boot_fault fault)
+_Noreturn void boot_run(enum boot_fault fault, struct hart *device_server, void (*start_devices)(void))
 {
     static enum boot_fault first;
     first = fault;
+    hart_server = device_server;
+    start_server = start_devices;
     atomic_store(&go, true);
     for (uint32_t n = 0; n < hart_count; n++) {
         if (harts[n] != &boot_hart) {

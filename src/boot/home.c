@@ -7,7 +7,7 @@
 #include "boot/map.h"
 #include "dt/host_tree.h"
 
-static struct memory map;
+struct memory boot_map;
 
 /* What M-mode can reach: on RV32, nothing above 4 GiB. */
 static struct range reachable(struct range bank)
@@ -52,15 +52,15 @@ struct range boot_image_range(unsigned long image_start, unsigned long image_end
 
 unsigned long boot_choose_home(const void *tree, unsigned long image_start, unsigned long image_end)
 {
-    boot_read_tree(tree);
-    boot_map_ram(&map);
-    memory_map_carve(&map, boot_machine.initrd);
-    memory_map_carve(&map, (struct range){(uintptr_t)tree, host_tree_size(tree, HOST_TREE_LIMIT)});
-    memory_map_carve(&map, (struct range){image_start, image_end - image_start});
+    boot_read_tree(tree, NULL);
+    boot_map_ram(&boot_map);
+    memory_map_carve(&boot_map, boot_machine.initrd);
+    memory_map_carve(&boot_map, (struct range){(uintptr_t)tree, host_tree_size(tree, HOST_TREE_LIMIT)});
+    memory_map_carve(&boot_map, (struct range){image_start, image_end - image_start});
     /* A power of two at its own multiple takes one PMP entry. */
     uint64_t size = next_power_of_two(image_end - image_start);
     struct range home;
-    if (!memory_map_take(&map, size, size, true, &home)) {
+    if (!memory_map_take(&boot_map, size, size, true, &home)) {
         return image_start;
     }
     return (unsigned long)home.base;

@@ -65,12 +65,17 @@ static const void *checked_address(const void *tree)
     return size != 0 && arch_answers(address + size - 1, 1) ? tree : NULL;
 }
 
-void boot_read_tree(const void *tree)
+void boot_read_tree(const void *tree, const struct machine *known)
 {
     struct refusal refusal;
     const void *checked = checked_address(tree);
     bool console = find_console(checked);
-    enum dx_error error = host_tree_read(checked, HOST_TREE_LIMIT, &boot_machine, &refusal);
+    enum dx_error error = DX_OK;
+    if (known != NULL) {
+        boot_machine = *known;
+    } else {
+        error = host_tree_read(checked, HOST_TREE_LIMIT, &boot_machine, &refusal);
+    }
     if (!console) {
         try_last_resort();
     }
@@ -80,13 +85,11 @@ void boot_read_tree(const void *tree)
     }
 }
 
-static struct memory map;
-
 /* Moves length bytes to the top of what is free; leaves them where they are if they don't fit elsewhere. */
 static struct range move_up(struct range from)
 {
     struct range to;
-    if (from.size == 0 || !memory_map_take(&map, from.size, PAGE_SIZE, true, &to)) {
+    if (from.size == 0 || !memory_map_take(&boot_map, from.size, PAGE_SIZE, true, &to)) {
         return from;
     }
     memcpy((void *)(uintptr_t)to.base, (const void *)(uintptr_t)from.base, (size_t)from.size);
@@ -95,10 +98,10 @@ static struct range move_up(struct range from)
 
 static void find_free_memory(struct range image, struct range tree, struct range manifest)
 {
-    boot_map_ram(&map);
-    memory_map_carve(&map, image);
-    memory_map_carve(&map, tree);
-    memory_map_carve(&map, manifest);
+    boot_map_ram(&boot_map);
+    memory_map_carve(&boot_map, image);
+    memory_map_carve(&boot_map, tree);
+    memory_map_carve(&boot_map, manifest);
 }
 
 /* The manifest inside the image (make image MANIFEST=): between these two symbols of diosix.ld. */
@@ -128,16 +131,16 @@ struct blob boot_take_memory(const void *tree, struct range image, struct range 
         manifest.size = 0;
     }
     find_free_memory(image, old_tree, manifest);
-    memory_map_carve(&map, old_image);
+    memory_map_carve(&boot_map, old_image);
     struct range new_tree = move_up(old_tree);
     struct range new_manifest = move_up(manifest);
     find_free_memory(image, new_tree, new_manifest);
     if (!old_image_free) {
-        memory_map_carve(&map, old_image);
+        memory_map_carve(&boot_map, old_image);
     }
     log_info("Available physical RAM: %llu MiB, physical CPU cores: %u",
-             (unsigned long long)(memory_map_free_bytes(&map) / MIB), (unsigned)boot_machine.hart_count);
-    memory_init(&map);
+             (unsigned long long)(memory_map_free_bytes(&boot_map) / MIB), (unsigned)boot_machine.hart_count);
+    memory_init(&boot_map);
     if (new_manifest.size == 0) {
         new_manifest = embedded_manifest();
     }

@@ -9,4 +9,7 @@
 
 void boot_map_ram(struct memory *memory);
 
+/* One for whoever boots to work in: big, and of no use afterwards. It starts empty, also after the image has moved. */
+extern struct memory boot_map;
+
 #endif

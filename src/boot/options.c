@@ -47,6 +47,14 @@ static void set_on_idle(struct boot_options *options, const char *value)
     }
 }
 
+static void set_color(struct boot_options *options, const char *value)
+{
+    options->no_color = strcmp(value, "off") == 0;
+    if (!options->no_color && strcmp(value, "on") != 0) {
+        log_alert("color=%s is unknown (on, off): using on", value);
+    }
+}
+
 static void set_fault(struct boot_options *options, const char *value)
 {
     static const char *const faults[] = {
@@ -70,10 +78,8 @@ static const struct {
     const char *name; /* with its "=" */
     void (*set)(struct boot_options *options, const char *value);
 } known[] = {
-    {"isolation=", set_isolation},
-    {"loglevel=", set_loglevel},
-    {"on-idle=", set_on_idle},
-    {"fault=", set_fault},
+    {"isolation=", set_isolation}, {"loglevel=", set_loglevel}, {"on-idle=", set_on_idle},
+    {"color=", set_color},         {"fault=", set_fault},
 };
 
 static void apply(struct boot_options *options, const char *word)

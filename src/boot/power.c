@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Switching the machine off.
+ * Switching the machine off, and restarting it.
  */
 #include "boot/boot.h"
 
@@ -49,6 +49,18 @@ _Noreturn void boot_power_off(void)
     halt_machine("This machine cannot be switched off by software: switch it off now");
 }
 
+_Noreturn void boot_reboot(void)
+{
+    log_info("Restarting the machine");
+    terminal_flush();
+    hart_halt_others();
+    arch_fence_memory();
+    syscon_write(&boot_machine.reboot);
+    wait_for_the_end();
+    panic_set_power_off(NULL);
+    halt_machine("The machine did not restart: reset it now");
+}
+
 void boot_all_stopped(void)
 {
     if (halt_when_idle) {
@@ -65,5 +77,4 @@ void boot_power_init(const struct boot_options *options)
     if (boot_machine.poweroff.address != 0 && !halt_when_idle) {
         panic_set_power_off(switch_off);
     }
-    capsule_set_idle(boot_all_stopped);
 }

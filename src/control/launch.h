@@ -21,6 +21,8 @@ struct launch_host {
         uint32_t cboz_block_size;
         uint32_t cbop_block_size;
     } kinds[HART_KINDS];
+    void (*prove)(struct hart *hart, struct capsule *capsule); /* capsule_hooks.prove and .detach */
+    void (*detach)(struct capsule *capsule);
 };
 /* what must stay valid: it is not copied. */
 void launch_init(const struct launch_host *what);
@@ -30,7 +32,16 @@ void launch_init(const struct launch_host *what);
 [[nodiscard]] enum dx_error capsule_create(const struct capsule_config *config, struct capsule **result,
                                            struct refusal *refusal);
 
+/* One capsule is made at a time, from boot on: false, another one is. No waiting. */
+[[nodiscard]] bool launch_begin(void);
+void launch_end(void);
+
 /* Mixes entropy into what guests' rng-seeds are made from. */
 void launch_seed(const uint8_t *bytes, size_t length);
+/* Says that there was some among it that nobody can guess. */
+void launch_trust_seed(void);
+bool launch_has_entropy(void);
+/* Unpredictable bytes. Any hart, any device's lock held. */
+void launch_random(uint8_t *bytes, size_t length);
 
 #endif

@@ -6,8 +6,13 @@
 
 #include <string.h>
 
+#include "core/affinity.h"
+#include "core/capsules.h"
+#include "core/events.h"
 #include "core/hart.h"
+#include "core/life.h"
 #include "core/log.h"
+#include "core/reaper.h"
 #include "core/scheduler.h"
 #include "diosix/sbi.h"
 #include "lib/format.h"
@@ -15,14 +20,13 @@
 /* Filling this much takes seconds under emulation: say that it is being done. */
 #define FILL_WORTH_SAYING ((uint64_t)1 << 30)
 
-enum { FILL_STEP = 64 * KIB, REASON_SHIFT = 8 };
+enum { FILL_STEP = 64 * KIB };
 
-struct capsule *capsules;
-static void (*when_all_stopped)(void);
+static void (*_Atomic when_all_stopped)(void);
 
 void capsule_set_idle(void (*all_stopped)(void))
 {
-    when_all_stopped = all_stopped;
+    atomic_store(&when_all_stopped, all_stopped);
 }
 
 void *capsule_ram_part(const struct capsule *capsule, gpa_t address, uint64_t *length)
@@ -48,14 +52,29 @@ void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length)
 
 /* --- filling ------------------------------------------------------------------------------------------------- */
 
-/* Counts the capsule as loaded: the caller calls capsule_left() when this has returned. */
-static void begin(struct capsule *capsule, enum capsule_state from)
+bool capsule_move(struct capsule *capsule, enum capsule_state from, enum capsule_state to)
+{
+    unsigned word = atomic_load(&capsule->state);
+    while ((word & CAPSULE_STATE_MASK) == from) {
+        const unsigned moved = word / CAPSULE_HOLD * CAPSULE_HOLD | to;
+        if (atomic_compare_exchange_weak(&capsule->state, &word, moved)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Holds the capsule, for the caller to let go: a stop from now on waits until the first vCPU is where it can be
+ * dropped. False: it is in another state. */
+static bool begin(struct capsule *capsule, enum capsule_state from)
 {
     struct vcpu *first = capsule_vcpu(capsule, 0);
-    unsigned expected = from;
-    atomic_fetch_add(&capsule->loaded, 1); /* a stop from now on waits until the first vCPU is where it can be swept */
-    if (atomic_compare_exchange_strong(&capsule->state, &expected, CAPSULE_FILLING)) {
+    (void)capsule_hold(capsule);
+    const bool moved = capsule_move(capsule, from, CAPSULE_FILLING);
+    if (moved) {
         capsule->fill_cursor = 0;
+        life_begins(capsule);
+        affinity_apply(capsule);
         if (capsule->ram.size >= FILL_WORTH_SAYING) {
             log_info("Capsule %u (%s): clearing and loading %llu MiB of RAM", (unsigned)capsule->id,
                      capsule->config.name, (unsigned long long)(capsule->ram.size / MIB));
@@ -64,15 +83,21 @@ static void begin(struct capsule *capsule, enum capsule_state from)
         vcpu_start(first, (unsigned long)capsule->plan.entry,
                    (unsigned long)(capsule->ram.base + capsule->plan.tree_offset));
     }
+    return moved;
 }
 
-void capsule_start(struct capsule *capsule)
+bool capsule_begin(struct capsule *capsule, enum capsule_state from)
+{
+    const bool begun = begin(capsule, from);
+    capsule_left(capsule);
+    return begun;
+}
+
+bool capsule_start(struct capsule *capsule)
 {
     enum capsule_state state = capsule_state(capsule);
-    if (state == CAPSULE_LOADED || state == CAPSULE_STOPPED || state == CAPSULE_CRASHED) {
-        begin(capsule, state);
-        capsule_left(capsule);
-    }
+    return (state == CAPSULE_LOADED || state == CAPSULE_STOPPED || state == CAPSULE_CRASHED) &&
+           capsule_begin(capsule, state);
 }
 
 /* The bytes from offset on that come from one piece or from none: how many, at most limit, and whence. */
@@ -92,12 +117,13 @@ static uint64_t span(const struct load_plan *plan, uint64_t offset, uint64_t lim
     return limit;
 }
 
-bool capsule_fill(struct capsule *capsule)
+/* Fills the next step of RAM by the plan; NULL: with zeros. True when all is done. */
+static bool fill_step(struct capsule *capsule, const struct load_plan *plan)
 {
-    uint64_t left = MIN(capsule->ram.size - capsule->fill_cursor, FILL_STEP);
+    uint64_t left = MIN(capsule->ram.size - capsule->fill_cursor, (uint64_t)FILL_STEP);
     while (left > 0) {
-        const uint8_t *source;
-        uint64_t length = span(&capsule->plan, capsule->fill_cursor, left, &source);
+        const uint8_t *source = NULL;
+        uint64_t length = plan == NULL ? left : span(plan, capsule->fill_cursor, left, &source);
         uint8_t *place = capsule_ram_part(capsule, (gpa_t){capsule->ram.base + capsule->fill_cursor}, &length);
         assert(place != NULL);
         if (source != NULL) {
@@ -108,12 +134,48 @@ bool capsule_fill(struct capsule *capsule)
         capsule->fill_cursor += length;
         left -= length;
     }
-    if (capsule->fill_cursor < capsule->ram.size) {
+    return capsule->fill_cursor == capsule->ram.size;
+}
+
+/* A step of RAM or, once that is done, of what the layers above have. */
+static bool step(struct capsule *capsule, const struct load_plan *plan, bool (*further)(struct capsule *capsule))
+{
+    const bool was_full = capsule->fill_cursor == capsule->ram.size;
+    if (!fill_step(capsule, plan)) {
         return false;
     }
-    capsule->prepare(capsule);
-    unsigned expected = CAPSULE_FILLING;
-    return atomic_compare_exchange_strong(&capsule->state, &expected, CAPSULE_RUNNING);
+    return further == NULL || (was_full && further(capsule));
+}
+
+bool capsule_fill(struct capsule *capsule)
+{
+    if (!step(capsule, &capsule->plan, capsule->hooks->fill) || !capsule->hooks->prepare(capsule)) {
+        return false;
+    }
+    life_runs(capsule);
+    const bool runs = capsule_move(capsule, CAPSULE_FILLING, CAPSULE_RUNNING);
+    if (runs) {
+        event_report(capsule, EVENT_STARTED, "");
+    }
+    return runs;
+}
+
+bool capsule_scrub_begin(struct capsule *capsule, enum capsule_state from)
+{
+    (void)capsule_hold(capsule);
+    const bool moved = capsule_move(capsule, from, CAPSULE_DESTROYING);
+    if (moved) {
+        capsule->fill_cursor = 0;
+        affinity_apply(capsule);
+        scheduler_wake(capsule_vcpu(capsule, 0), RUN_OFF, NULL);
+    }
+    capsule_left(capsule);
+    return moved;
+}
+
+bool capsule_scrub(struct capsule *capsule)
+{
+    return step(capsule, NULL, capsule->hooks->scrub) && kept_scrub(&capsule->config.origin.image);
 }
 
 /* --- stopping ------------------------------------------------------------------------------------------------ */
@@ -124,16 +186,18 @@ static const char *const reason_text[] = {
     [STOP_FAILURE] = "the guest reported a failure",
     [STOP_CRASH] = "crashed",
     [STOP_KILLED] = "killed",
+    [STOP_RESTART] = "restart requested",
+    [STOP_WATCHDOG] = "watchdog",
 };
 
+/* No hart can load any of them: the capsule is COMMITTING. */
 static void clear_vcpus(struct capsule *capsule)
 {
     for (uint32_t id = 0; id < capsule->config.vcpus; id++) {
         struct vcpu *vcpu = capsule_vcpu(capsule, id);
+        scheduler_drop(vcpu);
         timer_cancel(&vcpu->timer);
-        if (atomic_exchange(&vcpu->hsm, SBI_HSM_STOPPED) != SBI_HSM_STOPPED) {
-            scheduler_count_started(capsule, -1);
-        }
+        atomic_store(&vcpu->hsm, SBI_HSM_STOPPED);
         atomic_store(&vcpu->pending, 0);
         atomic_store(&vcpu->external, false);
         atomic_store(&vcpu->fence_waiters, 0);
@@ -141,66 +205,92 @@ static void clear_vcpus(struct capsule *capsule)
     }
     atomic_store(&capsule->started, 0);
     atomic_store(&capsule->console_waiters, 0);
+    if (capsule->hooks->silence != NULL) {
+        capsule->hooks->silence(capsule);
+    }
 }
 
-static bool any_alive(void)
+static void look_alive(struct capsule *capsule, void *any)
 {
-    for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
-        enum capsule_state state = capsule_state(capsule);
-        if (state == CAPSULE_FILLING || state == CAPSULE_RUNNING || state == CAPSULE_STOPPING ||
-            state == CAPSULE_COMMITTING) {
-            return true;
-        }
-    }
-    return false;
+    enum capsule_state state = capsule_state(capsule);
+    *(bool *)any |= state != CAPSULE_LOADED && state != CAPSULE_STOPPED && state != CAPSULE_CRASHED;
 }
 
-static void report_stop(struct capsule *capsule, enum stop_reason reason)
+void capsule_look_idle(void)
 {
-    const char *sep = capsule->why[0] == '\0' ? "" : ": ";
-    uint32_t unreported = 0;
-    if (reason != STOP_RESET || log_limit(&capsule->resets, clock_now(), clock_hz, &unreported)) {
-        log_write(reason == STOP_CRASH ? LOG_ALERT : LOG_INFO, "Capsule %u (%s) stopped: %s%s%s", (unsigned)capsule->id,
-                  capsule->config.name, reason_text[reason], sep, capsule->why);
+    bool any = false;
+    capsules_each(look_alive, &any);
+    void (*all_stopped)(void) = atomic_load(&when_all_stopped);
+    if (!any && all_stopped != NULL) {
+        all_stopped();
     }
-    if (unreported != 0) {
-        log_info("Capsule %u (%s): %u resets before that were not reported", (unsigned)capsule->id,
-                 capsule->config.name, (unsigned)unreported);
+}
+
+/* What became of it, for the log and for whoever asks later. */
+static void compose_stop(struct capsule *capsule, enum stop_reason reason, const struct life_verdict *verdict)
+{
+    char next[64] = "";
+    if (verdict->loops) {
+        format(next, sizeof(next), "; it lived less than %d s %d times in a row: not started again",
+               (int)SHORT_LIFE_SECONDS, (int)SHORT_LIVES_MAX);
+    } else if (verdict->next == CAPSULE_BACKOFF && verdict->wait_ms != 0) {
+        format(next, sizeof(next), "; starts again in %u ms", (unsigned)verdict->wait_ms);
     }
+    format(capsule->last_stop, sizeof(capsule->last_stop), "%s%s%s%s", reason_text[reason],
+           capsule->why[0] == '\0' ? "" : ": ", capsule->why, next);
     capsule->why[0] = '\0';
 }
 
-/* True if it began anew: then it counts as loaded once more. */
+/* A guest can't fill the log with these: what restarts it is limited. */
+static void report_stop(struct capsule *capsule, enum stop_reason reason, const struct life_verdict *verdict)
+{
+    const bool alert = reason == STOP_CRASH || reason == STOP_WATCHDOG || verdict->loops;
+    log_write(alert ? LOG_ALERT : LOG_INFO, "Capsule %u (%s) stopped: %s", (unsigned)capsule->id, capsule->config.name,
+              capsule->last_stop);
+}
+
+static enum event_kind event_of(enum capsule_state next)
+{
+    return next == CAPSULE_BACKOFF ? EVENT_RESTARTS : next == CAPSULE_CRASHED ? EVENT_CRASHED : EVENT_STOPPED;
+}
+
+/* The last one has left: nobody but us touches the capsule until its state moves on. True if it began anew, and is held
+ * once more. */
 static bool commit_stop(struct capsule *capsule, enum stop_reason reason)
 {
     clear_vcpus(capsule);
-    report_stop(capsule, reason);
-    if (reason == STOP_RESET) {
-        begin(capsule, CAPSULE_COMMITTING);
-        return true;
+    const struct life_verdict verdict = life_judge(capsule, reason);
+    compose_stop(capsule, reason, &verdict);
+    report_stop(capsule, reason, &verdict);
+    const bool moved = capsule_move(capsule, CAPSULE_COMMITTING, verdict.next);
+    assert(moved);
+    event_report(capsule, event_of(verdict.next), capsule->last_stop);
+    if (verdict.next != CAPSULE_BACKOFF) {
+        capsule_look_idle();
+        return false;
     }
-    atomic_store(&capsule->state, reason == STOP_CRASH ? CAPSULE_CRASHED : CAPSULE_STOPPED);
-    if (!any_alive() && when_all_stopped != NULL) {
-        when_all_stopped();
+    if (verdict.wait_ms != 0) {
+        life_back_off(capsule, verdict.wait_ms);
+        return false;
     }
-    return false;
+    (void)begin(capsule, CAPSULE_BACKOFF);
+    return true;
 }
 
 void capsule_left(struct capsule *capsule)
 {
-    bool again = true;
-    while (again) {
-        unsigned state;
-        if (atomic_fetch_sub(&capsule->loaded, 1) != 1 || capsule_state(capsule) != CAPSULE_STOPPING) {
-            return;
-        }
-        /* Since we looked another vCPU may have been loaded, or another hart may have committed: the queue's lock
-         * decides. */
-        again = scheduler_sweep(capsule, &state) && commit_stop(capsule, (enum stop_reason)(state >> REASON_SHIFT));
+    bool held = true;
+    while (held) {
+        unsigned word = atomic_fetch_sub(&capsule->state, CAPSULE_HOLD) - CAPSULE_HOLD;
+        assert(word / CAPSULE_HOLD < UINT16_MAX);
+        /* who holds it meanwhile, holds up the commit and comes here later */
+        held = word / CAPSULE_HOLD == 0 && (word & CAPSULE_STATE_MASK) == CAPSULE_STOPPING &&
+               atomic_compare_exchange_strong(&capsule->state, &word, CAPSULE_COMMITTING) &&
+               commit_stop(capsule, (enum stop_reason)(word >> CAPSULE_REASON_SHIFT));
     }
 }
 
-static void ring_vcpus(struct capsule *capsule)
+void capsule_ring(struct capsule *capsule)
 {
     for (uint32_t id = 0; id < capsule->config.vcpus; id++) {
         struct hart *hart = atomic_load(&capsule_vcpu(capsule, id)->hart);
@@ -210,22 +300,29 @@ static void ring_vcpus(struct capsule *capsule)
     }
 }
 
-void capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *pattern, ...)
+static bool may_stop(enum capsule_state state)
 {
-    unsigned request = CAPSULE_STOPPING | (unsigned)reason << REASON_SHIFT;
-    atomic_fetch_add(&capsule->loaded, 1); /* nobody commits before we have told everyone */
-    unsigned state = atomic_load(&capsule->state);
-    while (state == CAPSULE_RUNNING || state == CAPSULE_FILLING) {
-        if (atomic_compare_exchange_weak(&capsule->state, &state, request)) {
-            va_list arguments;
-            va_start(arguments, pattern);
-            format_list(capsule->why, sizeof(capsule->why), pattern, arguments);
-            va_end(arguments);
-            ring_vcpus(capsule);
-            break;
-        }
+    return state == CAPSULE_RUNNING || state == CAPSULE_FILLING || state == CAPSULE_PAUSED;
+}
+
+bool capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *pattern, ...)
+{
+    bool first = false;
+    const unsigned request = CAPSULE_STOPPING | (unsigned)reason << CAPSULE_REASON_SHIFT;
+    (void)capsule_hold(capsule); /* nobody commits before we have told everyone */
+    unsigned word = atomic_load(&capsule->state);
+    while (!first && may_stop((enum capsule_state)(word & CAPSULE_STATE_MASK))) {
+        first = atomic_compare_exchange_weak(&capsule->state, &word, word / CAPSULE_HOLD * CAPSULE_HOLD | request);
+    }
+    if (first) {
+        va_list arguments;
+        va_start(arguments, pattern);
+        format_list(capsule->why, sizeof(capsule->why), pattern, arguments);
+        va_end(arguments);
+        capsule_ring(capsule);
     }
     capsule_left(capsule);
+    return first;
 }
 
 /* --- crashing ------------------------------------------------------------------------------------------------ */

@@ -131,7 +131,7 @@ uint64_t device_read(struct device *device, gpa_t address, unsigned width)
     return width < 8 ? value & ((UINT64_C(1) << (width * 8)) - 1) : value;
 }
 
-void device_write(struct device *device, gpa_t address, unsigned width, uint64_t value)
+bool device_write(struct device *device, gpa_t address, unsigned width, uint64_t value)
 {
     uint32_t index = 0;
     const struct device_register *row;
@@ -139,7 +139,7 @@ void device_write(struct device *device, gpa_t address, unsigned width, uint64_t
     assert(range_holds(device->window, address.at, width));
     row = find_register(device->class, address.at - device->window.base, width, &index);
     if (row == NULL || (row->access & REG_W) == 0 || row->write == NULL) {
-        return;
+        return true;
     }
 
     /* A handler sees only the bytes that were stored, whatever else the guest's register held. */
@@ -147,8 +147,11 @@ void device_write(struct device *device, gpa_t address, unsigned width, uint64_t
         value &= (UINT64_C(1) << (width * 8)) - 1;
     }
     spinlock_take(&device->lock);
+    device->again = false;
     row->write(device, index, value);
+    const bool done = !device->again;
     spinlock_release(&device->lock);
+    return done;
 }
 
 void device_bus_reset(struct device_bus *bus)

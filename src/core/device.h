@@ -52,6 +52,8 @@ struct device {
     const struct device_class *class;
     struct range window; /* guest-physical */
     struct spinlock lock;
+    bool again; /* a write handler may set it: there is more to do for this store than one step, so it is to be made
+                 * again; the lock guards it */
 };
 
 /* An interrupt line into a controller, handed to a device when it is made. Idempotent; any lock of the device
@@ -69,7 +71,7 @@ static inline void irq_line_set(const struct irq_line *line, bool level)
     }
 }
 
-enum { DEVICE_BUS_MAX = 48 };
+enum { DEVICE_BUS_MAX = 16 }; /* 5 of every capsule machine, and as many slots as it has for virtio */
 
 /* A capsule's devices. Filled while the capsule is made; constant afterwards, so look-ups need no lock. */
 struct device_bus {
@@ -83,9 +85,10 @@ struct device_bus {
 /* The device whose window holds the width bytes at address, or NULL. */
 struct device *device_bus_find(const struct device_bus *bus, gpa_t address, unsigned width);
 
-/* One access of 1, 2, 4 or 8 bytes that lies wholly in the device's window. Takes the device's lock. */
+/* One access of 1, 2, 4 or 8 bytes that lies wholly in the device's window. Takes the device's lock. A write returns
+ * false if it is not over: the guest's instruction is then to be executed again. */
 uint64_t device_read(struct device *device, gpa_t address, unsigned width);
-void device_write(struct device *device, gpa_t address, unsigned width, uint64_t value);
+bool device_write(struct device *device, gpa_t address, unsigned width, uint64_t value);
 
 /* Resets every device of the bus. No vCPU of the capsule may be running. */
 void device_bus_reset(struct device_bus *bus);

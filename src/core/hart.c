@@ -4,7 +4,10 @@
  */
 #include "core/hart.h"
 
+enum { NUDGES_PER_SECOND = 20 };
+
 struct hart *harts[MACHINE_HARTS_MAX];
+struct hart *hart_server;
 uint32_t hart_count;
 uint32_t hart_kind_count[HART_KINDS];
 struct hart_ops hart_ops;
@@ -21,6 +24,26 @@ void hart_ring(struct hart *hart)
     hart_ops.ring(hart);
 }
 
+void hart_arm(struct hart *hart, struct timer *timer, uint64_t deadline)
+{
+    if (timer_arm(&hart->timers, timer, deadline) && hart != hart_this()) {
+        hart_ring(hart); /* it alone can set its timer */
+    }
+}
+
+bool hart_is_wanted(void)
+{
+    struct hart *hart = hart_this();
+    return hart->reschedule || (arch_hart_pending() & BIT(IRQ_M_SOFT)) != 0 ||
+           timer_heap_next(&hart->timers) <= clock_now();
+}
+
+void hart_ask(struct hart *hart, enum hart_request request)
+{
+    atomic_fetch_or(&hart->requests, request);
+    hart_ring(hart);
+}
+
 void hart_program_timer(struct hart *hart)
 {
     unsigned changes = atomic_load_explicit(&hart->timers.changes, memory_order_relaxed);
@@ -33,6 +56,23 @@ void hart_program_timer(struct hart *hart)
         hart->timer_programmed = next;
         hart_ops.timer_set(hart, next);
         arch_hart_interrupt_enable(BIT(IRQ_M_TIMER), next != TIMER_NEVER);
+    }
+}
+
+/* The trap was all that was needed. */
+static void nudged(struct timer *timer)
+{
+    struct hart *hart = CONTAINER_OF(timer, struct hart, nudge);
+    if (hart->current != NULL) {
+        hart_nudge(hart);
+    }
+}
+
+void hart_nudge(struct hart *hart)
+{
+    if (!timer_is_armed(&hart->nudge)) {
+        hart->nudge.fire = nudged;
+        timer_arm(&hart->timers, &hart->nudge, clock_now() + clock_hz / NUDGES_PER_SECOND);
     }
 }
 
@@ -56,6 +96,12 @@ static void serve_ring(struct hart *hart)
     if ((requests & HART_RESCHEDULE) != 0) {
         hart->reschedule = true;
     }
+    if ((requests & HART_PASS) != 0 && hart_ops.passed != NULL) {
+        hart_ops.passed();
+    }
+    if ((requests & HART_TERMINAL) != 0 && hart_ops.terminal != NULL) {
+        hart_ops.terminal();
+    }
 }
 
 void hart_serve(struct hart *hart)
@@ -76,8 +122,7 @@ void hart_halt_others(void)
 {
     for (uint32_t n = 0; n < hart_count; n++) {
         if (harts[n] != hart_this() && atomic_load(&harts[n]->online)) {
-            atomic_fetch_or(&harts[n]->requests, HART_HALT);
-            hart_ring(harts[n]);
+            hart_ask(harts[n], HART_HALT);
         }
     }
 }

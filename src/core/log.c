@@ -11,6 +11,7 @@
 
 #include "arch/arch.h"
 #include "lib/format.h"
+#include "lib/spinlock.h"
 
 static atomic_uint highest_level = LOG_INFO;
 
@@ -21,12 +22,12 @@ static void (*sink)(enum log_level level, const char *line, size_t length);
 static struct spinlock ring_lock;
 /* ring_lock guards this: bytes tail … head − 1, modulo the size, are whole lines that end in "\n" */
 static struct {
-    uint32_t head; /* counts bytes ever put */
-    uint32_t tail; /* counts bytes ever dropped */
+    uint64_t head; /* counts bytes ever put */
+    uint64_t tail; /* counts bytes ever dropped */
     char text[LOG_RING_SIZE];
 } ring;
 
-static_assert((LOG_RING_SIZE & (LOG_RING_SIZE - 1)) == 0, "head and tail wrap at 2^32");
+static_assert((LOG_RING_SIZE & (LOG_RING_SIZE - 1)) == 0, "counts are taken modulo the size");
 
 static const char *const prefixes[] = {
     [LOG_ALERT] = "[!]",
@@ -51,7 +52,7 @@ void log_set_sink(void (*new_sink)(enum log_level level, const char *line, size_
     spinlock_release(&sink_lock);
 }
 
-static char *ring_byte(uint32_t count)
+static char *ring_byte(uint64_t count)
 {
     return &ring.text[count % LOG_RING_SIZE];
 }
@@ -84,9 +85,9 @@ size_t log_copy(char *out, size_t size)
         return 0;
     }
     spinlock_take(&ring_lock);
-    uint32_t next = ring.tail;
+    uint64_t next = ring.tail;
     if (ring.head - next > size - 1) {
-        next = ring.head - (uint32_t)(size - 1);
+        next = ring.head - (size - 1);
         while (next != ring.head && *ring_byte(next - 1) != '\n') {
             next++; /* not from the middle of a line */
         }
@@ -97,6 +98,57 @@ size_t log_copy(char *out, size_t size)
     spinlock_release(&ring_lock);
     out[length] = '\0';
     return length;
+}
+
+size_t log_read(uint64_t *first, uint8_t *bytes, size_t size)
+{
+    spinlock_take(&ring_lock);
+    const uint64_t from = MIN(MAX(*first, ring.tail), ring.head);
+    const size_t length = (size_t)MIN((uint64_t)size, ring.head - from);
+    for (size_t n = 0; n < length; n++) {
+        bytes[n] = (uint8_t)*ring_byte(from + n);
+    }
+    spinlock_release(&ring_lock);
+    *first = from;
+    return length;
+}
+
+uint64_t log_written(void)
+{
+    spinlock_take(&ring_lock);
+    const uint64_t written = ring.head;
+    spinlock_release(&ring_lock);
+    return written;
+}
+
+void log_read_begin(struct log_reader *reader)
+{
+    spinlock_take(&ring_lock);
+    *reader = (struct log_reader){.next = ring.tail, .end = ring.head};
+    spinlock_release(&ring_lock);
+}
+
+bool log_read_line(struct log_reader *reader, char *out, size_t size)
+{
+    size_t length = 0;
+
+    spinlock_take(&ring_lock);
+    if (reader->next < ring.tail) {
+        reader->next = ring.tail; /* what comes next was dropped; whatever is left is whole lines */
+    }
+    bool found = reader->next < reader->end;
+    while (found) {
+        char byte = *ring_byte(reader->next++);
+        if (byte == '\n') {
+            break;
+        }
+        if (length < size - 1) {
+            out[length++] = byte;
+        }
+    }
+    spinlock_release(&ring_lock);
+    out[length] = '\0';
+    return found;
 }
 
 /* A name from a manifest or a guest's text must not be able to begin a line of its own or to steer the terminal. */
@@ -152,42 +204,4 @@ void log_write(enum log_level level, const char *format, ...)
     va_start(arguments, format);
     log_write_list(level, format, arguments);
     va_end(arguments);
-}
-
-/* Takes back one spent line for each second that has passed. Harts' clocks may differ a little: time that seems to have
- * run backwards counts as none. */
-static void limiter_refill(struct log_limiter *limiter, uint64_t now, uint64_t ticks_per_second)
-{
-    uint64_t period = MAX(ticks_per_second, 1u);
-    uint64_t seconds = now > limiter->refilled ? (now - limiter->refilled) / period : 0;
-
-    if (seconds >= limiter->spent) {
-        limiter->spent = 0;
-        limiter->refilled = MAX(now, limiter->refilled);
-    } else {
-        limiter->spent -= (uint32_t)seconds;
-        limiter->refilled += seconds * period;
-    }
-}
-
-bool log_limit(struct log_limiter *limiter, uint64_t now, uint64_t ticks_per_second, uint32_t *dropped)
-{
-    uint32_t before = 0;
-
-    spinlock_take(&limiter->lock);
-    limiter_refill(limiter, now, ticks_per_second);
-    bool allowed = limiter->spent < LOG_BURST;
-    if (allowed) {
-        before = limiter->dropped;
-        limiter->dropped = 0;
-        limiter->spent++;
-    } else if (limiter->dropped < UINT32_MAX) {
-        limiter->dropped++;
-    }
-    spinlock_release(&limiter->lock);
-
-    if (allowed && dropped != NULL) {
-        *dropped = before;
-    }
-    return allowed;
 }

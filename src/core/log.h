@@ -10,7 +10,6 @@
 #include <stdarg.h>
 
 #include "lib/base.h"
-#include "lib/spinlock.h"
 
 enum log_level {
     LOG_ALERT, /* [!] something is wrong or was refused */
@@ -21,7 +20,6 @@ enum log_level {
 enum {
     LOG_LINE_MAX = 240,        /* bytes of a line with its prefix and line end; longer ones are cut and end in "..." */
     LOG_RING_SIZE = 32 * 1024, /* bytes of the newest lines that log_copy can give back */
-    LOG_BURST = 10,            /* lines that a log_limiter lets through at once */
 };
 
 /* Sets the highest level that is kept (default LOG_INFO). */
@@ -44,19 +42,19 @@ void log_write_list(enum log_level level, const char *format, va_list arguments)
  * their length. Any hart, any lock held. */
 size_t log_copy(char *out, size_t size);
 
-/* Keeps lines that a guest can cause from filling the log: LOG_BURST at once, then one a second. Zeroed: ready. One for
- * each capsule or other culprit. */
-struct log_limiter {
-    struct spinlock lock;
-    /* lock guards these: */
-    uint64_t refilled; /* when spent last went down */
-    uint32_t spent;    /* 0 … LOG_BURST */
-    uint32_t dropped;  /* lines refused since one was last let through */
+/* Reads the ring line by line, oldest first, as far as it went at log_read_begin. Lines that newer ones have displaced
+ * meanwhile are left out. Any hart, any lock held; each reader is its owner's. */
+struct log_reader {
+    uint64_t next, end; /* of the bytes ever put into the ring */
 };
+void log_read_begin(struct log_reader *reader);
+/* The next line without its end, cut to size − 1 bytes, and a NUL. False: there is none. size is at least 1. */
+bool log_read_line(struct log_reader *reader, char *out, size_t size);
 
-/* True if a line may be written now; *dropped (which may be NULL) is then how many were refused before it. now and
- * ticks_per_second are in the machine's timebase. Any hart, any lock held. */
-bool log_limit(struct log_limiter *limiter, uint64_t now, uint64_t ticks_per_second, uint32_t *dropped);
+/* Copies up to size bytes, of lines that end in "\n", from the count *first of bytes ever put into the ring on; what
+ * is no longer kept is skipped, and *first moved. Returns their number. log_written is the count that comes next. */
+size_t log_read(uint64_t *first, uint8_t *bytes, size_t size);
+uint64_t log_written(void);
 
 /* A published error's cause and cure, as text that is never NULL. */
 const char *error_cause(enum dx_error error);

@@ -14,6 +14,8 @@ enum {
     MACHINE_ISA_MAX = 1024, /* QEMU 10 writes over 260 characters for its default hart */
     MACHINE_CLINTS_MAX = 8,
     MACHINE_SEED_MAX = 64,
+    MACHINE_VIRTIO_MAX = 32,
+    MACHINE_PATH_MAX = 64,
 };
 
 /* What the tree says of one hart. What the hart really has is probed on the hart itself. */
@@ -59,6 +61,13 @@ struct machine_plic {
     int32_t s_context[MACHINE_HARTS_MAX];
 };
 
+/* A virtio-mmio slot, which may be empty. */
+struct machine_virtio {
+    uint64_t base;
+    uint32_t interrupt; /* PLIC source; 0 if none is named */
+    char path[MACHINE_PATH_MAX];
+};
+
 /* syscon-poweroff or -reboot: write (value) under mask at address. address 0: absent. */
 struct machine_syscon {
     uint64_t address;
@@ -85,6 +94,8 @@ struct machine {
     char bootargs[256];
     uint8_t seed[MACHINE_SEED_MAX]; /* /chosen/rng-seed */
     size_t seed_length;
+    struct machine_virtio virtio[MACHINE_VIRTIO_MAX]; /* by address */
+    size_t virtio_count;
     bool has_rtc; /* a google,goldfish-rtc at rtc_base */
     uint64_t rtc_base;
 };

@@ -259,6 +259,7 @@ uint64_t memory_map_free_bytes(const struct memory *map)
 
 static struct spinlock machine_lock; /* no other lock is taken with it held; bounded by MEMORY_RANGES_MAX */
 static struct memory machine_memory; /* machine_lock guards it */
+static uint64_t machine_total;       /* bytes; constant after memory_init */
 
 void memory_init(const struct memory *map)
 {
@@ -269,6 +270,7 @@ void memory_init(const struct memory *map)
         /* RAM above 4 GiB: neither the hypervisor's pointers nor its scrubbing reach it */
         memory_map_carve(&machine_memory, (struct range){.base = 1ull << 32, .size = UINT64_MAX});
     }
+    machine_total = memory_map_free_bytes(&machine_memory);
     spinlock_release(&machine_lock);
 }
 
@@ -342,4 +344,9 @@ uint64_t memory_free_bytes(void)
     uint64_t bytes = memory_map_free_bytes(&machine_memory);
     spinlock_release(&machine_lock);
     return bytes;
+}
+
+uint64_t memory_total_bytes(void)
+{
+    return machine_total;
 }

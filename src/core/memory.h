@@ -41,5 +41,6 @@ bool memory_take_most(uint64_t size, uint64_t align, struct range *taken);
 bool memory_take_high(uint64_t size, uint64_t align, struct range *taken); /* the highest that fits; not zeroed */
 void memory_give(struct range range);                                      /* must have been scrubbed by the caller */
 uint64_t memory_free_bytes(void);
+uint64_t memory_total_bytes(void); /* that were free at memory_init */
 
 #endif

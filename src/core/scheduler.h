@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which vCPU a hart runs next. One queue for all harts of a kind, first in, first out; a vCPU runs until it sleeps,
- * blocks or its slice ends. Slices are armed only while there are more started vCPUs than harts.
- *
- * All moves to and from RUN_QUEUED happen under the queue's lock; a hart alone moves its vCPU out of RUN_LOADED.
+ * Which vCPU a hart runs next. Each hart has a run queue (core/run_queue.h). Higher priorities run first; equals share
+ * the harts in proportion to their weights (core/share.h). A vCPU that becomes runnable goes to the hart that can run
+ * it soonest; a hart with nothing to do takes from others; a hart whose vCPUs wait offers them to harts that run one
+ * alone. A vCPU runs until it sleeps, blocks, or another one is due; slices are armed only where others wait.
  */
 #ifndef CORE_SCHEDULER_H
 #define CORE_SCHEDULER_H
@@ -21,15 +21,19 @@ void scheduler_init(uint32_t timebase_hz);
 struct arch_context *scheduler_next(struct hart *hart);
 
 /* Makes a vCPU runnable if it is in state from and ready says so (NULL: always); else false. ready is called with the
- * queue's lock held: while it looks, nobody can load the vCPU. Any hart, any lock but a timer heap's held. */
+ * vCPU's lock held: while it looks, nobody can load the vCPU. If its capsule is paused it becomes PARKED. Any hart, any
+ * lock but a timer heap's held. */
 bool scheduler_wake(struct vcpu *vcpu, enum vcpu_run from, bool (*ready)(const struct vcpu *vcpu));
 
-/* If the capsule is STOPPING and nobody has one of its vCPUs loaded: makes it COMMITTING and takes its vCPUs out of the
- * scheduler (all become RUN_OFF), so that none can be loaded until it is started again; then true, with the state as it
- * was in *state. */
-bool scheduler_sweep(struct capsule *capsule, unsigned *state);
+/* The vCPU that the hart runs waits for something that others may be about to do: its equals that wait here go first.
+ * This hart only, in a trap of that vCPU. */
+void scheduler_yield(struct hart *hart);
 
-/* How many vCPUs may want a hart (not RUN_OFF) of the capsule's kind; change by +1 or −1. */
-void scheduler_count_started(const struct capsule *capsule, int change);
+/* Takes the vCPU out of the scheduler: it becomes RUN_OFF. Only while its capsule is COMMITTING, when no hart can load
+ * it. */
+void scheduler_drop(struct vcpu *vcpu);
+
+/* vCPUs' allowed sets have changed: harts let go of what they may not run any more. */
+void scheduler_reallow(void);
 
 #endif

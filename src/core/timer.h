@@ -6,7 +6,7 @@
 #ifndef CORE_TIMER_H
 #define CORE_TIMER_H
 
-#include "lib/base.h"
+#include "lib/pairing_heap.h"
 #include "lib/spinlock.h"
 
 #define TIMER_NEVER UINT64_MAX
@@ -18,15 +18,19 @@ struct timer {
     void (*fire)(struct timer *timer); /* on the heap's hart, no lock held, after the timer left the heap */
     _Atomic(struct timer_heap *) heap; /* NULL: not armed; written with the heap's lock held */
     /* that lock guards the heap's links, and deadline while armed: */
-    struct timer *child, *sibling, *back;
+    struct heap_node node;
 };
 
 struct timer_heap {
     struct spinlock lock;
-    struct timer *root;
+    struct heap_node *root;
     atomic_uint changes; /* counts every change, so that a hart can see without the lock that there was none */
 };
 
+static inline bool timer_is_armed(const struct timer *timer)
+{
+    return atomic_load(&timer->heap) != NULL;
+}
 /* Arms (or re-arms) the timer on this heap; it must not be armed on another, and nobody else may arm it meanwhile. True
  * if it is now the earliest (moving the earliest to later is not told: the hart then wakes once for nothing).
  * TIMER_NEVER: takes it out. */

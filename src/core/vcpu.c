@@ -9,6 +9,7 @@
 #include "core/capsule.h"
 #include "core/fence.h"
 #include "core/scheduler.h"
+#include "core/steal.h"
 #include "diosix/sbi.h"
 
 /* Whether what a blocked vCPU waits for has come; stray unblocks must not cut a remote fence short. */
@@ -48,6 +49,7 @@ void vcpu_post(struct vcpu *vcpu, unsigned events)
         scheduler_wake(vcpu, RUN_BLOCKED, may_unblock);
         break;
     case RUN_QUEUED:
+    case RUN_PARKED:
     case RUN_OFF:
         break;
     }
@@ -102,10 +104,10 @@ void vcpu_start(struct vcpu *vcpu, unsigned long entry, unsigned long argument)
     vcpu->last_hart = NULL;
     vcpu->leaving = RUN_LOADED;
     vcpu->suspend.resumes = false;
+    steal_forget(vcpu);
     /* Notes to fence stay: who left one may wait for the answer. */
     atomic_fetch_and(&vcpu->pending, (unsigned)(EVENT_FENCE_VMA | EVENT_FENCE_I));
     atomic_fetch_add(&vcpu->capsule->started, 1);
-    scheduler_count_started(vcpu->capsule, 1);
     atomic_store(&vcpu->hsm, SBI_HSM_STARTED);
     scheduler_wake(vcpu, RUN_OFF, NULL);
 }
@@ -186,7 +188,6 @@ static void left_for_good(struct vcpu *vcpu)
     if (atomic_load(&vcpu->hsm) != SBI_HSM_STOP_PENDING) {
         return; /* its capsule is stopping: capsule.c clears up */
     }
-    scheduler_count_started(capsule, -1);
     bool last = atomic_fetch_sub(&capsule->started, 1) == 1;
     atomic_store(&vcpu->hsm, SBI_HSM_STOPPED);
     if (last) {
@@ -239,6 +240,7 @@ void vcpu_fold(struct vcpu *vcpu)
     bool level = atomic_load(&vcpu->external) != 0;
     if (level != vcpu->external_raised) {
         vcpu->external_raised = level;
+        vcpu->interrupts += level ? 1 : 0;
         arch_virtual_interrupt(BIT(IRQ_S_EXTERNAL), level);
     }
 }

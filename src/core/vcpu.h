@@ -8,7 +8,10 @@
 #include <stdatomic.h>
 
 #include "arch/arch.h"
+#include "core/hart_set.h"
+#include "core/share.h"
 #include "core/timer.h"
+#include "lib/address.h"
 
 struct capsule;
 struct hart;
@@ -33,10 +36,34 @@ enum vcpu_event {
 /* Where a vCPU stands with the scheduler. Only the transitions of core/scheduler.c. */
 enum vcpu_run {
     RUN_OFF,     /* not to be run: HSM-stopped, or its capsule is not running */
-    RUN_QUEUED,  /* runnable, in the run queue */
+    RUN_QUEUED,  /* runnable, in a hart's run queue */
     RUN_LOADED,  /* on a hart (vcpu->hart) */
     RUN_WAITING, /* asleep until an event: WFI or HSM suspend */
     RUN_BLOCKED, /* until a request of its own completes (remote fence, console room) */
+    RUN_PARKED,  /* runnable, but its capsule is paused */
+};
+
+/* Why a vCPU came back to the hypervisor: exceptions by their cause, then interrupts of the host. */
+enum vcpu_exit {
+    EXIT_SOFT = CAUSE_EXCEPTIONS, /* a ring from another hart */
+    EXIT_TIMER,
+    EXIT_DEVICE,
+    VCPU_EXITS,
+};
+
+enum { WALK_LEVELS_MAX = 5, FETCH_MEMOS = 2, DATA_MEMOS = 8 };
+
+/* A walk of the guest's page tables that was made, with what was read on the way: while all that still stands there, it
+ * would end as it did. trap/guest_access.c */
+struct walk_memo {
+    unsigned long page; /* the virtual address's, satp and rights: what was asked */
+    unsigned long satp;
+    unsigned rights; /* 0: the memo is empty */
+    unsigned reads;
+    const volatile unsigned long *entry[WALK_LEVELS_MAX];
+    unsigned long value[WALK_LEVELS_MAX];
+    gpa_t place;                   /* the page's */
+    const volatile uint16_t *host; /* the same, if it is RAM */
 };
 
 struct vcpu {
@@ -62,11 +89,37 @@ struct vcpu {
         unsigned long entry, argument;
     } suspend;
 
+    uint64_t steal_ticks; /* it could have run and waited for a hart; the scheduler counts them */
+    struct {              /* and core/steal.c tells the guest, if it asked for that: */
+        bool on;
+        gpa_t address;     /* of a struct sbi_sta_shared */
+        uint32_t sequence; /* as it was last written there */
+        uint64_t told;     /* steal_ticks, likewise */
+        bool counts;       /* since is that of this life */
+        uint64_t since;    /* the steal_ticks that are 0 to the guest */
+    } sta;
+
     /* Remote fences: who waits for this vCPU, and for how many this one waits. */
     atomic_uint fence_waiters; /* bit n: vCPU n of the capsule */
     atomic_uint fences_outstanding;
 
-    struct vcpu *queue_next, *queue_back; /* the run queue's lock guards them */
+    /* With the scheduler. lock guards every move of run but two: from QUEUED to LOADED, which a hart makes with the
+     * lock of the queue that has the vCPU, and out of LOADED, which only its hart makes. Taken before a queue's. */
+    struct spinlock lock;
+    struct hart_set allowed;     /* where it may run; atomic */
+    atomic_uint queued_on;       /* whose queue has it, by the hart's index, while QUEUED */
+    struct heap_node queue_node; /* that queue's lock guards it and arrival */
+    uint32_t arrival;            /* counts arrivals in queues: of equals the first goes first */
+    /* Owned by whoever may move run: */
+    struct share share;
+    uint64_t since; /* QUEUED: when it came there; LOADED: until when it was charged */
+    uint64_t cpu_ticks;
+
+    uint64_t exits[VCPU_EXITS]; /* by its hart; see core/stats.h for this and the next */
+    uint64_t interrupts;
+
+    /* Owned by its hart. Last: they are large, and what each trap needs is nearer in front of them. */
+    struct walk_memo fetches[FETCH_MEMOS], data[DATA_MEMOS];
 };
 
 static_assert(offsetof(struct vcpu, context) == 0, "trap.S");
@@ -102,7 +155,7 @@ void vcpu_depart(struct vcpu *vcpu, struct hart *hart);
 void vcpu_left(struct vcpu *vcpu, enum vcpu_run left);
 
 /* Whether an event that ends WFI or suspend is pending. Only for a vCPU that is RUN_WAITING and can't cease to be:
- * scheduler_wake's condition, with the queue's lock held. */
+ * scheduler_wake's condition, with the vCPU's lock held. */
 bool vcpu_must_wake(const struct vcpu *vcpu);
 
 #endif

@@ -69,6 +69,13 @@ void goldfish_rtc_fire(struct goldfish_rtc *rtc)
     spinlock_release(&rtc->device.lock);
 }
 
+void goldfish_rtc_silence(struct goldfish_rtc *rtc)
+{
+    spinlock_take(&rtc->device.lock);
+    disarm(rtc);
+    spinlock_release(&rtc->device.lock);
+}
+
 /* Moves this capsule's clock, and with it the moment that a set alarm rings. */
 static void set_time(struct goldfish_rtc *rtc, uint64_t time)
 {

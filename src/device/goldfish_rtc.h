@@ -35,4 +35,7 @@ void goldfish_rtc_init(struct goldfish_rtc *rtc, gpa_t base, struct irq_line irq
  * after the alarm was taken back does no harm. */
 void goldfish_rtc_fire(struct goldfish_rtc *rtc);
 
+/* Takes a set alarm back, as CLEAR_ALARM does. Likewise. */
+void goldfish_rtc_silence(struct goldfish_rtc *rtc);
+
 #endif

@@ -21,7 +21,7 @@ enum {
 enum { FCR_ENABLE = 1 << 0, FCR_CLEAR_RECEIVER = 1 << 1, FCR_CLEAR_TRANSMITTER = 1 << 2 };
 enum { LCR_DLAB = 1 << 7 };
 enum { MCR_DTR = 1 << 0, MCR_RTS = 1 << 1, MCR_OUT1 = 1 << 2, MCR_OUT2 = 1 << 3, MCR_LOOP = 1 << 4, MCR_MASK = 0x1f };
-enum { LSR_DR = 1 << 0, LSR_OE = 1 << 1, LSR_THRE = 1 << 5, LSR_TEMT = 1 << 6 };
+enum { LSR_DR = 1 << 0, LSR_OE = 1 << 1, LSR_BI = 1 << 4, LSR_THRE = 1 << 5, LSR_TEMT = 1 << 6 };
 enum { MSR_CTS = 1 << 4, MSR_DSR = 1 << 5, MSR_RI = 1 << 6, MSR_DCD = 1 << 7, MSR_DELTA_SHIFT = 4 };
 enum { DIVISOR_AT_RESET = 24 }; /* 9600 baud */
 
@@ -56,10 +56,14 @@ static bool in_loopback(const struct uart16550 *uart)
     return (uart->mcr & MCR_LOOP) != 0;
 }
 
-/* Bytes that were looped back come first, even after loopback ended; in loopback the line is cut off. */
-static bool has_received(const struct uart16550 *uart)
+/* What RBR holds. Bytes that were looped back come first, even after loopback ended; in loopback the line is cut off. A
+ * BREAK is a byte 0 like others, but LSR says once, when it is its turn to be read, what it was. */
+static enum console_next received(const struct uart16550 *uart)
 {
-    return uart->looped.count > 0 || (!in_loopback(uart) && console_port_has_input(uart->port));
+    if (uart->looped.count > 0) {
+        return CONSOLE_NEXT_BYTE;
+    }
+    return in_loopback(uart) ? CONSOLE_NEXT_NOTHING : console_port_line_next(uart->port);
 }
 
 /* The modem lines as MSR shows them: a terminal that is always there, or in loopback the UART's own outputs. */
@@ -75,10 +79,12 @@ static uint8_t modem_lines(const struct uart16550 *uart)
 /* The most urgent interrupt that is both there and enabled. */
 static uint8_t interrupt_id(const struct uart16550 *uart)
 {
-    if ((uart->ier & IER_RLSI) != 0 && uart->overrun) {
+    enum console_next next = received(uart);
+
+    if ((uart->ier & IER_RLSI) != 0 && (uart->overrun || next == CONSOLE_NEXT_BREAK)) {
         return IIR_RLSI;
     }
-    if ((uart->ier & IER_RDI) != 0 && has_received(uart)) {
+    if ((uart->ier & IER_RDI) != 0 && next != CONSOLE_NEXT_NOTHING) {
         return IIR_RDI;
     }
     if ((uart->ier & IER_THRI) != 0 && uart->thre_interrupt) {
@@ -145,9 +151,9 @@ static uint8_t receive(struct uart16550 *uart)
         byte = uart->looped.bytes[uart->looped.first];
         fifo_drop_first(&uart->looped);
     } else if (!in_loopback(uart)) {
-        byte = console_port_get(uart->port);
+        byte = console_port_line_receive(uart->port);
     }
-    return byte < 0 ? 0 : (uint8_t)byte;
+    return byte < 0 || byte == CONSOLE_BREAK ? 0 : (uint8_t)byte;
 }
 
 /* What a chip's receiver would hold is lost; what is still on its way, which is the rest of the port's ring, isn't. */
@@ -156,7 +162,7 @@ static void clear_receiver(struct uart16550 *uart)
     uart->looped.count = 0;
     uart->overrun = false;
     for (unsigned i = 0; !in_loopback(uart) && i < UART16550_FIFO_SIZE; i++) {
-        if (console_port_get(uart->port) < 0) {
+        if (console_port_line_receive(uart->port) < 0) {
             break;
         }
     }
@@ -236,6 +242,8 @@ static uint64_t iir_read(struct device *device, uint32_t index)
     if (id == IIR_THRI) {
         uart->thre_interrupt = false;
         update_line(uart);
+    } else if (id == IIR_NONE && uart->line) {
+        update_line(uart); /* the input has been claimed meanwhile */
     }
     return (uint64_t)(id | (uart->fifo_enabled ? IIR_FIFO : 0));
 }
@@ -295,14 +303,21 @@ static uint64_t lsr_read(struct device *device, uint32_t index)
 {
     struct uart16550 *uart = uart_of(device);
     unsigned status = uart->sending.count == 0 ? LSR_THRE | LSR_TEMT : 0;
+    enum console_next next = received(uart);
 
     (void)index;
-    if (has_received(uart)) {
+    if (next != CONSOLE_NEXT_NOTHING) {
         status |= LSR_DR;
     }
     if (uart->overrun) {
         status |= LSR_OE;
         uart->overrun = false;
+    }
+    if (next == CONSOLE_NEXT_BREAK) {
+        status |= LSR_BI;
+        console_port_line_tell_break(uart->port);
+    }
+    if ((status & (LSR_OE | LSR_BI)) != 0) {
         update_line(uart);
     }
     return status;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The capsule's serial port: a 16550A whose line is the capsule's console port. There is no baud rate: a byte is sent
- * as soon as the port has room, and input waits in the port's ring, so none is overrun.
+ * as soon as the port has room, and input waits in the port's ring, so none is overrun. A
+ * BREAK from the terminal arrives in its place among the bytes, as LSR.BI with a byte 0.
  */
 #ifndef DEVICE_UART16550_H
 #define DEVICE_UART16550_H

@@ -59,5 +59,8 @@ void host_plic_serve(void (*handle)(uint32_t source))
         }
         handle(source);
         mmio_write32(own_context + CLAIM, source);
+        if (hart_is_wanted()) {
+            return; /* devices can be faster than they are served */
+        }
     }
 }

@@ -12,7 +12,8 @@
  * then be polled. */
 bool host_plic_init(const struct machine *machine, const struct hart *hart);
 void host_plic_enable(uint32_t source);
-/* Claims, calls handle(source), completes, until nothing is pending, at most a bounded number of times. */
+/* Claims, calls handle(source), completes, until nothing is pending, at most a bounded number of times, or, after
+ * the first, until this hart has something else to do: what is left interrupts again. */
 void host_plic_serve(void (*handle)(uint32_t source));
 
 #endif

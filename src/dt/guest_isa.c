@@ -18,6 +18,7 @@ enum needs {
     SVADU = 1 << 5,
     SVADE = 1 << 6, /* that is: no Svadu. With both named a guest would have to ask for what it has */
     SVINVAL = 1 << 7,
+    CBOP = 1 << 8,
 };
 
 /* Related ones side by side are easier to read. */
@@ -27,7 +28,7 @@ static const struct row {
     unsigned needs;
 } rows[] = {
     /* cache blocks: prefetching is a hint that nobody has to allow */
-    {"zicbom", CBOM}, {"zicboz", CBOZ}, {"zicbop", ALWAYS},
+    {"zicbom", CBOM}, {"zicboz", CBOZ}, {"zicbop", CBOP},
     /* integer, hints and conditional operations */
     {"zicntr", ALWAYS}, {"zicond", ALWAYS}, {"zicsr", ALWAYS}, {"zifencei", ALWAYS}, {"zihintntl", ALWAYS},
     {"zihintpause", ALWAYS}, {"zmmul", ALWAYS},
@@ -132,8 +133,8 @@ bool isa_next(const char **cursor, struct isa_extension *extension)
 static unsigned provided(const struct guest_isa_options *options)
 {
     return (options->vector ? VECTOR : 0U) | (options->sstc ? SSTC : 0U) | (options->zicbom ? CBOM : 0U) |
-           (options->zicboz ? CBOZ : 0U) | (options->svpbmt ? SVPBMT : 0U) | (options->svinval ? SVINVAL : 0U) |
-           (options->svadu ? SVADU : (unsigned)SVADE);
+           (options->zicboz ? CBOZ : 0U) | (options->zicbop ? CBOP : 0U) | (options->svpbmt ? SVPBMT : 0U) |
+           (options->svinval ? SVINVAL : 0U) | (options->svadu ? SVADU : (unsigned)SVADE);
 }
 
 static bool row_matches(const struct row *row, const struct isa_extension *extension)
@@ -195,6 +196,19 @@ void guest_isa(const char *host_isa, const struct guest_isa_options *options, ch
         }
     }
     out[used] = '\0';
+}
+
+size_t guest_isa_list(const char *isa, char *out, size_t size)
+{
+    const char *cursor = isa_extensions(isa);
+    struct isa_extension extension;
+    size_t used = 0;
+    while (cursor != NULL && isa_next(&cursor, &extension) && extension.length < size - used) {
+        memcpy(out + used, extension.name, extension.length);
+        used += extension.length;
+        out[used++] = '\0';
+    }
+    return used;
 }
 
 /* Whether any of the extensions is this one; a "g" stands for its five letters. */

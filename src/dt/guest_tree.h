@@ -11,20 +11,34 @@
 #define GUEST_TREE_UART_CLASS "uart16550"
 
 struct guest_tree_options {
-    const char *isa;      /* what vCPUs may use, as guest_isa() writes it */
-    const char *mmu_type; /* the largest paging mode, such as "sv39"; "" if none */
+    const char *isa;        /* what vCPUs may use, as guest_isa() writes it */
+    const char *isa_list;   /* and as guest_isa_list() does */
+    size_t isa_list_length; /* bytes */
+    const char *mmu_type;   /* the largest paging mode, such as "sv39"; "" if none */
     uint32_t timebase_hz;
-    uint32_t cbom_block_size; /* bytes; 0: the guest isn't told, nor of the extension; likewise the next two */
+    uint32_t cbom_block_size; /* bytes; 0: the guest isn't told; likewise the next two */
     uint32_t cboz_block_size;
     uint32_t cbop_block_size;
-    const uint8_t *seed; /* fresh random bytes for this start; must not be used for anything else */
-    size_t seed_length;
+    void (*random)(uint8_t *bytes, size_t length); /* NULL: there is no rng-seed */
 };
 
-/* Writes the tree into size bytes at buffer, which is on 8 bytes. Returns how many bytes it has, or libfdt's negative
- * error: −FDT_ERR_NOSPACE if it doesn't fit. Reads the capsule's config, RAM, initrd and devices; the capsule must
- * not be changing. Each device writes its own node. */
-int guest_tree_write(const struct capsule *capsule, const struct guest_tree_options *options, void *buffer,
-                     size_t size);
+/* A tree that is being written. */
+struct guest_tree {
+    void *buffer;
+    size_t size;           /* bytes at buffer */
+    unsigned part;         /* which is next */
+    uint32_t item;         /* done of that part: vCPUs, devices */
+    uint32_t next_phandle; /* devices take them */
+    int error;             /* libfdt's first; after it nothing is written */
+};
+
+/* Will write into size bytes at buffer, which is on 8 bytes and is nobody else's until all is written. */
+void guest_tree_begin(struct guest_tree *tree, void *buffer, size_t size);
+/* Writes the next part: some ten thousand instructions, but for the last but one, which walks the whole tree. True
+ * when there is no more: the bytes behind the tree are zero, or tree->error says what was wrong, −FDT_ERR_NOSPACE if it
+ * doesn't fit. Reads the capsule's config, RAM, initrd and devices, which must be the same at each step; each device
+ * writes its own node. */
+[[nodiscard]] bool guest_tree_step(struct guest_tree *tree, const struct capsule *capsule,
+                                   const struct guest_tree_options *options);
 
 #endif

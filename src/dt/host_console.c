@@ -107,23 +107,20 @@ bool host_console_find(const void *blob, struct machine_uart *uart, int *node)
     return false;
 }
 
-uint32_t host_console_interrupt(const void *blob, int node, uint32_t plic_phandle)
+struct host_wire host_wire_read(const struct tree_walk *walk)
 {
-    struct tree_walk walk;
     int length;
-
-    if (plic_phandle == 0 || !tree_walk_to(&walk, blob, node)) {
-        return 0;
-    }
-    const uint8_t *extended = fdt_getprop(blob, node, "interrupts-extended", &length);
+    const uint8_t *extended = fdt_getprop(walk->blob, walk->node, "interrupts-extended", &length);
     if (extended != NULL) {
-        bool ours = length >= (int)(2 * sizeof(fdt32_t)) && tree_cells(extended, 1) == plic_phandle;
-        return ours ? (uint32_t)tree_cells(extended + sizeof(fdt32_t), 1) : 0;
+        bool whole = length >= (int)(2 * sizeof(fdt32_t));
+        return whole ? (struct host_wire){(uint32_t)tree_cells(extended, 1),
+                                          (uint32_t)tree_cells(extended + sizeof(fdt32_t), 1)}
+                     : (struct host_wire){0};
     }
-    const uint8_t *interrupts = fdt_getprop(blob, node, "interrupts", &length);
-    bool ours =
-        interrupts != NULL && length >= (int)sizeof(fdt32_t) && tree_walk_interrupt_parent(&walk) == plic_phandle;
-    return ours ? (uint32_t)tree_cells(interrupts, 1) : 0;
+    const uint8_t *interrupts = fdt_getprop(walk->blob, walk->node, "interrupts", &length);
+    bool whole = interrupts != NULL && length >= (int)sizeof(fdt32_t);
+    return whole ? (struct host_wire){tree_walk_interrupt_parent(walk), (uint32_t)tree_cells(interrupts, 1)}
+                 : (struct host_wire){0};
 }
 
 bool host_tree_console(const void *blob, size_t limit, struct machine_uart *uart)

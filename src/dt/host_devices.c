@@ -34,6 +34,28 @@ static enum dx_error reboot_note(struct host_reader *reader, const struct tree_w
     return DX_OK;
 }
 
+/* One whose path is too long has none, and one beyond those that there is room for isn't noted: neither is used. */
+static enum dx_error virtio_note(struct host_reader *reader, const struct tree_walk *walk, unsigned unused)
+{
+    struct machine *machine = reader->machine;
+    struct range window;
+    (void)unused;
+    if (machine->virtio_count == MACHINE_VIRTIO_MAX || !tree_walk_device(walk, 0, &window)) {
+        return DX_OK;
+    }
+    size_t place = machine->virtio_count++;
+    for (; place > 0 && machine->virtio[place - 1].base > window.base; place--) {
+        machine->virtio[place] = machine->virtio[place - 1];
+        reader->virtio_wires[place] = reader->virtio_wires[place - 1];
+    }
+    machine->virtio[place] = (struct machine_virtio){.base = window.base};
+    if (!tree_walk_path(walk, machine->virtio[place].path, sizeof(machine->virtio[place].path))) {
+        machine->virtio[place].path[0] = '\0';
+    }
+    reader->virtio_wires[place] = host_wire_read(walk);
+    return DX_OK;
+}
+
 /* The first row that a node's compatible property lists decides: special kinds stand before general ones. */
 static const struct {
     const char *compatible;
@@ -51,6 +73,7 @@ static const struct {
     {"riscv,plic0", host_plic_read, 0},
     {"thead,c900-plic", host_plic_read, 0},
     {"google,goldfish-rtc", rtc_read, 0},
+    {"virtio,mmio", virtio_note, 0},
     {"syscon-poweroff", poweroff_note, 0},
     {"syscon-reboot", reboot_note, 0},
 };
@@ -100,6 +123,7 @@ static void syscon_read(const void *blob, int node, struct machine_syscon *sysco
 void host_devices_finish(struct host_reader *reader)
 {
     struct machine *machine = reader->machine;
+    struct tree_walk walk;
     int node;
 
     if (reader->poweroff_node >= 0) {
@@ -108,7 +132,10 @@ void host_devices_finish(struct host_reader *reader)
     if (reader->reboot_node >= 0) {
         syscon_read(reader->blob, reader->reboot_node, &machine->reboot);
     }
-    if (host_console_find(reader->blob, &machine->uart, &node)) {
-        machine->uart.interrupt = host_console_interrupt(reader->blob, node, reader->plic_phandle);
+    for (size_t n = 0; n < machine->virtio_count; n++) {
+        machine->virtio[n].interrupt = host_wire_source(reader, reader->virtio_wires[n]);
+    }
+    if (host_console_find(reader->blob, &machine->uart, &node) && tree_walk_to(&walk, reader->blob, node)) {
+        machine->uart.interrupt = host_wire_source(reader, host_wire_read(&walk));
     }
 }

@@ -8,12 +8,19 @@
 #include "dt/host_tree.h"
 #include "dt/tree_walk.h"
 
+/* An interrupt as the tree tells it. The controllers need not be known yet. */
+struct host_wire {
+    uint32_t controller; /* phandle; 0: none is named */
+    uint32_t number;
+};
+
 /* What is known so far while a tree is being read. */
 struct host_reader {
     const void *blob; /* checked in full */
     struct machine *machine;
     struct refusal *refusal;
-    uint32_t plic_phandle;          /* 0: no PLIC was met, or nothing can refer to it */
+    uint32_t plic_phandle; /* 0: no PLIC was met, or nothing can refer to it */
+    struct host_wire virtio_wires[MACHINE_VIRTIO_MAX];
     int poweroff_node, reboot_node; /* syscon-poweroff and -reboot, or −1; resolved when all nodes are known */
 };
 
@@ -37,7 +44,12 @@ enum dx_error host_plic_read(struct host_reader *reader, const struct tree_walk 
 
 /* dt/host_console.c: finds the console; *node is its offset. False, and kind MACHINE_UART_NONE, if there is none. */
 bool host_console_find(const void *blob, struct machine_uart *uart, int *node);
-/* The PLIC's source that the console at this node is wired to, or 0. */
-uint32_t host_console_interrupt(const void *blob, int node, uint32_t plic_phandle);
+/* The first interrupt of the device where the walk stands. */
+struct host_wire host_wire_read(const struct tree_walk *walk);
+/* The PLIC's source that the wire leads to, or 0. */
+static inline uint32_t host_wire_source(const struct host_reader *reader, struct host_wire wire)
+{
+    return reader->plic_phandle != 0 && wire.controller == reader->plic_phandle ? wire.number : 0;
+}
 
 #endif

@@ -5,6 +5,7 @@
 #include "dt/tree_walk.h"
 
 #include <libfdt.h>
+#include <string.h>
 
 #include "core/tree.h"
 
@@ -148,4 +149,25 @@ bool tree_walk_device(const struct tree_walk *walk, unsigned index, struct range
 uint32_t tree_walk_interrupt_parent(const struct tree_walk *walk)
 {
     return walk->buses[MIN(walk->depth, TREE_DEPTH_MAX - 1)].interrupt_parent;
+}
+
+bool tree_walk_path(const struct tree_walk *walk, char *path, size_t size)
+{
+    size_t used = 0;
+    if (walk->depth < 1 || walk->depth > TREE_DEPTH_MAX) {
+        return false;
+    }
+    for (int level = 1; level <= walk->depth; level++) {
+        int length;
+        int node = level == walk->depth ? walk->node : walk->buses[level].node;
+        const char *name = fdt_get_name(walk->blob, node, &length);
+        if (name == NULL || (size_t)length + 2 > size - used) {
+            return false;
+        }
+        path[used++] = '/';
+        memcpy(path + used, name, (size_t)length);
+        used += (size_t)length;
+    }
+    path[used] = '\0';
+    return true;
 }

@@ -37,6 +37,10 @@ bool tree_walk_next(struct tree_walk *walk);
 /* Starts again and goes to this node; false if there is none at that offset. */
 bool tree_walk_to(struct tree_walk *walk, const void *blob, int node);
 
+/* Writes the node's path, as the tree spells it, with a NUL. False if it has more than size bytes or a name can't be
+ * read; then what path holds means nothing. */
+bool tree_walk_path(const struct tree_walk *walk, char *path, size_t size);
+
 /* The node's entry number index of reg, as the processor sees it. False if there is none, if it wraps, or if a bus
  * above doesn't pass it through. A bus without sizes gives size 0. */
 bool tree_walk_reg(const struct tree_walk *walk, unsigned index, struct range *range);

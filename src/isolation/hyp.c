@@ -223,7 +223,7 @@ static enum dx_error self_test(struct hart *hart, struct capsule *capsule, hpa_t
     const uint64_t first = capsule->ram.base;
     const uint64_t last = range_last(capsule->ram);
     enter(hart, capsule);
-    hart->protected_for = NULL; /* whatever runs next loads its own */
+    hart->protected_for = 0; /* whatever runs next loads its own */
     if (last <= UINTPTR_MAX && (!arch_virtual_can_load((gpa_t){first}) || !arch_virtual_can_load((gpa_t){last}))) {
         return refuse(refusal, DX_NO_HYP, "hart %lu: stage 2 stops VS-mode in the capsule's own RAM", hart->arch.id);
     }

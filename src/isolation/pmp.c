@@ -75,7 +75,7 @@ static void verify(const struct hart *hart, const struct capsule *capsule)
 static enum dx_error self_test(struct hart *hart, struct capsule *capsule, hpa_t other, struct refusal *refusal)
 {
     enter(hart, capsule);
-    hart->protected_for = NULL; /* whatever runs next loads its own */
+    hart->protected_for = 0; /* whatever runs next loads its own */
     return pmp_wall_test(hart, capsule, other, refusal);
 }
 

@@ -21,6 +21,8 @@ enum { XLEN = (int)sizeof(long) * 8 }; /* the hart's word size in bits; choose w
 #define MIN(a, b)                           ((a) < (b) ? (a) : (b))
 #define MAX(a, b)                           ((a) > (b) ? (a) : (b))
 #define CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+#define CONTAINER_OF_CONST(pointer, type, member)                                                                      \
+    ((const type *)(const void *)((const char *)(pointer)-offsetof(type, member)))
 
 enum {
     PAGE_SIZE = 4096,

@@ -23,6 +23,15 @@ static inline void spinlock_take(struct spinlock *lock)
     }
 }
 
+/* Takes it only if nobody has it or waits for it. */
+[[nodiscard]] static inline bool spinlock_try(struct spinlock *lock)
+{
+    unsigned serving = atomic_load_explicit(&lock->serving, memory_order_acquire);
+    unsigned ticket = serving;
+    return atomic_compare_exchange_strong_explicit(&lock->next, &ticket, serving + 1, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
 static inline void spinlock_release(struct spinlock *lock)
 {
     unsigned serving = atomic_load_explicit(&lock->serving, memory_order_relaxed);

@@ -11,9 +11,10 @@
 
 enum {
     TREE_ROOM_USUAL = 64 * KIB,
-    TREE_SHARE = 16, /* take the usual room only where it is at most this part of what is free */
+    TREE_ROOM_LARGE = 128 * KIB, /* for most vCPUs */
+    TREE_SHARE = 16,             /* take the usual room only where it is at most this part of what is free */
     TREE_ROOM_BASE = 4 * KIB,
-    TREE_ROOM_VCPU = KIB + KIB / 2, /* its ISA string twice, each up to 512 bytes, and the rest */
+    TREE_ROOM_VCPU = 2 * KIB, /* its ISA string twice, each up to 512 bytes, and the rest */
     TREE_ROOM_LEAST = 8 * KIB,
     INITRD_ALIGN_USUAL = 2 * MIB,
 };
@@ -123,12 +124,13 @@ static bool place_below(const struct capsule_config *config, struct range ram, u
         return false;
     }
     uint64_t room = top - floor - pages;
+    uint64_t usual = least <= TREE_ROOM_USUAL ? TREE_ROOM_USUAL : TREE_ROOM_LARGE;
     uint64_t tree = top - least;
     plan->tree_room = least;
-    if (room / TREE_SHARE >= TREE_ROOM_USUAL && least <= TREE_ROOM_USUAL) {
+    if (room / TREE_SHARE >= usual && least <= usual) {
         /* on its own size, so that it never straddles two of the kernel's early pages */
-        tree = align_down(top - TREE_ROOM_USUAL, TREE_ROOM_USUAL);
-        plan->tree_room = TREE_ROOM_USUAL;
+        tree = align_down(top - usual, usual);
+        plan->tree_room = usual;
     }
     plan->tree_offset = tree - ram.base;
     if (config->initrd.length > 0) {

@@ -64,6 +64,7 @@ enum dx_error manifest_open(struct manifest *manifest, const void *blob, size_t 
         .blob = blob,
         .capsules = capsules,
         .after_capsules = fdt_next_subnode(blob, capsules),
+        .networks = fdt_subnode_offset(blob, 0, "networks"),
         .images = fdt_subnode_offset(blob, 0, "images"),
     };
     return DX_OK;
@@ -137,11 +138,11 @@ static enum dx_error check_outside(const struct manifest *manifest, int node, st
     if (node == manifest->images) {
         return check_images(tree, node, refusal);
     }
-    if (strcmp(name, "capsules") == 0 || strcmp(name, "images") == 0) {
-        return refuse(refusal, DX_DUPLICATE, "manifest: /%s is there twice; only the first is used", name);
+    if (node == manifest->networks) {
+        return check_properties(tree, node, none, refusal);
     }
-    if (strcmp(name, "networks") == 0) {
-        return refuse(refusal, DX_NOT_SUPPORTED, "manifest: /networks: not supported yet");
+    if (strcmp(name, "capsules") == 0 || strcmp(name, "images") == 0 || strcmp(name, "networks") == 0) {
+        return refuse(refusal, DX_DUPLICATE, "manifest: /%s is there twice; only the first is used", name);
     }
     if (strncmp(name, "__", 2) == 0) {
         return DX_OK; /* dtc -@ writes labels to /__symbols__ and the like */

@@ -17,6 +17,8 @@ struct manifest {
     const void *blob;
     int capsules;             /* offset of /capsules */
     int after_capsules;       /* of the root's next child; negative if there is none */
+    int networks;             /* of /networks; likewise
+                               */
     int images;               /* of /images; negative if there is none */
     bool places_are_physical; /* memory-base is a host address unless isolation says otherwise; the opener's to set */
 };
@@ -28,6 +30,11 @@ struct manifest {
 /* manifest_check, then fills in *manifest. */
 [[nodiscard]] enum dx_error manifest_open(struct manifest *manifest, const void *blob, size_t limit,
                                           struct refusal *refusal);
+
+/* Goes through the networks that it describes; *cursor starts as 0. Each call that returns true gives one, or an
+ * error other than DX_OK and the reason. False at the end. */
+bool manifest_next_network(const struct manifest *manifest, int *cursor, struct network_config *config,
+                           struct refusal *refusal, enum dx_error *error);
 
 /* Goes through an opened manifest; *cursor starts as 0. Each call that returns true gives one of:
  *   *error == DX_OK   *config is a capsule, checked on its own and against the capsules before it;

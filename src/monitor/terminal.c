@@ -1,345 +1,258 @@
 /* SPDX-License-Identifier: MIT
  *
- * The terminal: see terminal.h. Lock order: a device's lock → terminal.lock → a port's lock. Ports are told of news
- * (console_port_notify) with no lock held, since that takes their device's lock.
+ * The terminal: see terminal.h, and terminal_parts.h for the other files of it. Lock order: a device's lock →
+ * terminal.lock → a port's lock. Ports are told of news (console_port_notify) with no lock held, since that takes their
+ * device's lock; so does whatever the monitor does.
  */
 #include "monitor/terminal.h"
 
 #include <string.h>
 
-#include "core/hart.h"
 #include "core/log.h"
 #include "core/panic.h"
 #include "driver/serial.h"
-#include "lib/format.h"
+#include "monitor/monitor.h"
+#include "monitor/terminal_parts.h"
 
 enum {
-    STAGE_SIZE = 16384,      /* log lines and labelled output on their way to the UART; a power of two */
-    STAGE_FOR_GUESTS = 1024, /* of that: what capsules may fill, so that log lines find room whatever they write */
-    PORTS_MAX = CAPSULES_MAX,
-    TURN_MAX = 256,   /* bytes of one capsule, if others wait, before its line is cut */
-    MOVE_MAX = 512,   /* bytes out in one go */
-    RECEIVE_MAX = 64, /* bytes in in one go */
+    RECEIVE_MAX = 64,        /* bytes in in one go */
+    MONITOR_PIECE_MAX = 256, /* bytes of the monitor's at once */
+    MONITOR_STEPS_MAX = 8,   /* of the monitor's work in one go */
+    ANSWERS_MAX = 4,         /* rounds for ports that called while the lock was taken */
     FLUSH_MAX = 1024 * KIB,
-    ESCAPE = 0x1d,         /* Ctrl-] */
     POLL_PER_SECOND = 500, /* without an interrupt */
 };
 
-static struct {
-    struct spinlock lock;
-    struct console_port *ports[PORTS_MAX];
-    struct capsule *capsules[PORTS_MAX];
-    uint32_t count;
-    uint32_t focus;     /* whom input goes to */
-    uint32_t writer;    /* labelled: whose line is being written */
-    uint32_t turn;      /* labelled: bytes since it became the writer */
-    bool at_line_start; /* labelled: nothing of writer's line is out yet */
-    bool raw_in_line;   /* raw: the capsule's last byte did not end a line */
-    bool started, receive_off, escaped;
-    bool receive_on, transmit_on; /* the UART's interrupts as they were last set */
-    uint32_t head, tail;
-    uint8_t stage[STAGE_SIZE];
-} terminal = {.at_line_start = true};
+struct terminal terminal = {.focus = NOBODY, .screen.line_of = NOBODY};
 
 static struct timer poll_timer;
 static uint64_t poll_ticks;
 
-static bool raw(void)
-{
-    return terminal.count == 1;
-}
+/* --- the lock ---------------------------------------------------------------------------------------------------- */
 
-static bool alive(const struct capsule *capsule)
+/* Under it: notes what ports have called for meanwhile. */
+static void note_calls(void)
 {
-    enum capsule_state state = capsule_state(capsule);
-    return state == CAPSULE_RUNNING || state == CAPSULE_FILLING;
-}
-
-/* --- output --------------------------------------------------------------------------------------------------- */
-
-static uint32_t staged(void)
-{
-    return terminal.head - terminal.tail;
-}
-
-/* Whole or not at all, so that no line is torn. */
-static void stage_text(const char *text, size_t length)
-{
-    if (length > STAGE_SIZE - staged()) {
-        return;
-    }
-    for (size_t n = 0; n < length; n++) {
-        terminal.stage[terminal.head++ % STAGE_SIZE] = (uint8_t)text[n];
-    }
-}
-
-static void stage_label(uint32_t port)
-{
-    char label[48];
-    size_t length = format(label, sizeof(label), "%s| ", terminal.ports[port]->label);
-    stage_text(label, MIN(length, sizeof(label) - 1));
-}
-
-/* A guest's byte in labelled mode: nothing that could look like the hypervisor's own line or move the cursor. */
-static void stage_guest_byte(uint32_t port, uint8_t byte)
-{
-    if (byte == '\r') {
-        return;
-    }
-    if (terminal.at_line_start) {
-        stage_label(port);
-        terminal.at_line_start = false;
-    }
-    if (byte == '\n') {
-        stage_text("\r\n", 2);
-        terminal.at_line_start = true;
-        return;
-    }
-    char shown = (byte >= ' ' && byte < 0x7f) || byte == '\t' ? (char)byte : '?';
-    stage_text(&shown, 1);
-}
-
-static void finish_line(void)
-{
-    if (!terminal.at_line_start) {
-        stage_text("\r\n", 2);
-        terminal.at_line_start = true;
-    }
-}
-
-/* The next port that has output, from the writer on: it keeps its line while it has more to say, until its turn is over
- * and another waits. */
-static bool choose_writer(void)
-{
-    uint32_t first = terminal.turn < TURN_MAX ? 0 : 1;
-    for (uint32_t n = first; n < terminal.count + first; n++) {
-        uint32_t port = (terminal.writer + n) % terminal.count;
-        if (byte_ring_used(&terminal.ports[port]->output) != 0) {
-            if (port != terminal.writer) {
-                finish_line();
-                terminal.writer = port;
-            }
-            terminal.turn = n == 0 ? terminal.turn : 0;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Labelled mode: moves bytes from ports to the stage while it surely has room for them. */
-static void stage_ports(void)
-{
-    if (raw()) {
-        return;
-    }
-    for (unsigned n = 0; n < MOVE_MAX && staged() < STAGE_FOR_GUESTS && choose_writer(); n++) {
-        uint8_t byte;
-        if (console_port_drain(terminal.ports[terminal.writer], &byte, 1) == 1) {
-            stage_guest_byte(terminal.writer, byte);
-            terminal.turn++;
-            if (terminal.at_line_start) {
-                terminal.writer = (terminal.writer + 1) % terminal.count;
-                terminal.turn = 0;
-            }
+    atomic_store(&terminal.called, false); /* first: whoever calls from now on is seen the next time */
+    for (uint32_t word = 0; word < SEATS_MAX / 32; word++) {
+        const uint32_t taken = terminal.taken.words[word];
+        terminal.ready.words[word] |= atomic_exchange(&terminal.wrote[word], 0) & taken;
+        uint32_t readers = atomic_exchange(&terminal.read[word], 0) & taken;
+        for (; readers != 0; readers &= readers - 1) {
+            keys_read_by(word * 32 + (uint32_t)__builtin_ctz(readers));
         }
     }
 }
 
-/* Raw: the capsule's next byte, as it is. */
-static bool raw_byte(uint8_t *byte)
+/* Behind a release, or a call: either we see the call, or the caller that the lock is free. */
+static bool was_called(void)
 {
-    if (console_port_drain(terminal.ports[0], byte, 1) != 1) {
-        return false;
-    }
-    terminal.raw_in_line = *byte != '\n';
-    return true;
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&terminal.called, memory_order_relaxed);
 }
 
-static bool next_byte(uint8_t *byte)
+/* Without it: answers whoever called while somebody had it and did not wait. If there is no end to that, the serving
+ * hart goes on. */
+static void answer_waiting(void)
 {
-    if (terminal.head != terminal.tail) {
-        *byte = terminal.stage[terminal.tail++ % STAGE_SIZE];
-        return true;
-    }
-    return raw() && raw_byte(byte);
-}
-
-static bool anything_left(void)
-{
-    if (terminal.head != terminal.tail) {
-        return true;
-    }
-    for (uint32_t n = 0; n < terminal.count; n++) {
-        const struct console_port *port = terminal.ports[n];
-        if (byte_ring_used(&port->output) != 0 || port->output_was_full) {
-            return true; /* who was refused is told from terminal_serve */
+    for (unsigned n = 0; was_called(); n++) {
+        if (n == ANSWERS_MAX) {
+            hart_ask(terminal.hart, HART_TERMINAL);
+            break;
         }
+        if (!spinlock_try(&terminal.lock)) {
+            break; /* whoever has it looks after this, as he lets go */
+        }
+        note_calls();
+        mux_move_out();
+        spinlock_release(&terminal.lock);
     }
-    return false;
 }
 
-/* Every byte that a guest writes comes by here: registers are only written if something changes. */
-static void set_interrupts(bool receive, bool transmit)
+/* Each release is one of these. */
+static void let_go(void)
 {
-    if (receive != terminal.receive_on || transmit != terminal.transmit_on) {
-        terminal.receive_on = receive;
-        terminal.transmit_on = transmit;
-        serial_interrupts(receive, transmit);
+    spinlock_release(&terminal.lock);
+    if (was_called()) { /* mostly not, and each byte that a guest writes comes by here */
+        answer_waiting();
     }
 }
 
-/* With terminal.lock held. */
-static void move_out(void)
+/* --- serving ----------------------------------------------------------------------------------------------------- */
+
+static void ask_monitor(uint8_t byte)
+{
+    let_go();
+    bool stays = monitor_input(byte);
+    spinlock_take(&terminal.lock);
+    terminal.monitor_more = true;
+    if (!stays && terminal.in_monitor) {
+        modes_leave_monitor();
+    }
+}
+
+static void receive(void)
 {
     uint8_t byte;
-    stage_ports();
-    for (unsigned n = 0; n < MOVE_MAX && serial_can_put() && next_byte(&byte); n++) {
-        serial_put(byte);
-    }
-    set_interrupts(!terminal.receive_off, anything_left());
-}
-
-/* --- input ---------------------------------------------------------------------------------------------------- */
-
-static void focus_next(void)
-{
-    for (uint32_t n = 1; n <= terminal.count; n++) {
-        uint32_t port = (terminal.focus + n) % terminal.count;
-        if (alive(terminal.capsules[port])) {
-            terminal.focus = port;
-            break;
-        }
-    }
-    char text[80];
-    finish_line();
-    size_t length = format(text, sizeof(text), "[-] input goes to %s\r\n", terminal.ports[terminal.focus]->label);
-    stage_text(text, MIN(length, sizeof(text) - 1));
-}
-
-/* True if the byte was a command of the terminal's own. */
-static bool escape_byte(uint8_t byte)
-{
-    static const char help[] = "\r\n[-] Ctrl-] n: input to the next capsule   Ctrl-] Ctrl-]: send Ctrl-]   "
-                               "Ctrl-] ?: this list\r\n";
-    if (!terminal.escaped) {
-        terminal.escaped = byte == ESCAPE;
-        return terminal.escaped;
-    }
-    terminal.escaped = false;
-    if (byte == ESCAPE) {
-        return false;
-    }
-    if (byte == 'n') {
-        focus_next();
-    } else {
-        stage_text(help, sizeof(help) - 1);
-    }
-    return true;
-}
-
-/* With terminal.lock held; marks ports that got something. Bytes stay in the UART while the port in focus is full. */
-static void move_in(bool told[PORTS_MAX])
-{
-    struct console_port *port = terminal.ports[terminal.focus];
     for (unsigned n = 0; n < RECEIVE_MAX; n++) {
-        if (!console_port_can_feed(port)) {
-            terminal.receive_off = true;
+        switch (keys_take(&byte)) {
+        case KEYS_NOTHING:
+            return;
+        case KEYS_ENTER_MONITOR:
+            let_go();
+            monitor_enter();
+            spinlock_take(&terminal.lock);
+            break;
+        case KEYS_MONITOR:
+            ask_monitor(byte);
+            break;
+        case KEYS_DONE:
             break;
         }
-        int byte = serial_get();
-        if (byte < 0) {
-            break;
-        }
-        if (!escape_byte((uint8_t)byte)) {
-            console_port_feed(port, (uint8_t)byte);
-            told[terminal.focus] = true;
-        }
-        port = terminal.ports[terminal.focus];
     }
 }
 
-static void discard_input(void)
+/* The monitor's output is only taken here, on the serving hart, as its input is given here. */
+static void pull_monitor(void)
 {
-    for (unsigned n = 0; n < RECEIVE_MAX && serial_get() >= 0; n++) {
-        /* nobody is there to read it */
+    char text[MONITOR_PIECE_MAX];
+    while (terminal.in_monitor && terminal.monitor_more && screen_staged() < STAGE_FOR_GUESTS) {
+        let_go();
+        size_t length = monitor_output(text, sizeof(text));
+        spinlock_take(&terminal.lock);
+        screen_monitor(text, length);
+        terminal.monitor_more = length != 0;
+    }
+}
+
+/* Each at most once, whatever is added meanwhile. */
+static void tell_ports(void)
+{
+    uint32_t from = 0;
+    for (uint32_t seat = set_next(&terminal.told, 0); seat != NOBODY && seat >= from;
+         seat = set_next(&terminal.told, from)) {
+        struct console_port *port = seat_port(seat);
+        from = seat + 1;
+        set_remove(&terminal.told, seat);
+        let_go();
+        console_port_notify(port);
+        spinlock_take(&terminal.lock);
+        if (atomic_load(&port->again) && set_has(&terminal.taken, seat)) {
+            atomic_store(&port->again, false); /* if it is set meanwhile, that is told of too */
+            set_add(&terminal.told, seat);
+        }
+        if (from == SEATS_MAX) {
+            break;
+        }
+    }
+}
+
+/* Some steps of what was typed at the monitor, with no lock held. */
+static void do_monitor_work(void)
+{
+    let_go();
+    for (unsigned n = 0; n < MONITOR_STEPS_MAX && monitor_has_work(); n++) {
+        monitor_work();
+    }
+    const bool left = monitor_left();
+    spinlock_take(&terminal.lock);
+    terminal.monitor_more = true;
+    if (left && terminal.in_monitor) {
+        modes_leave_monitor();
     }
 }
 
 void terminal_serve(void)
 {
-    bool told[PORTS_MAX] = {false};
     spinlock_take(&terminal.lock);
-    if (terminal.count != 0) {
-        move_in(told);
-    } else {
-        discard_input();
+    modes_refresh();
+    receive();
+    pull_monitor(); /* what was typed comes before what it leads to */
+    if (monitor_has_work()) {
+        do_monitor_work();
     }
-    move_out();
-    for (uint32_t n = 0; n < terminal.count; n++) {
-        struct console_port *port = terminal.ports[n];
-        told[n] |= port->output_was_full && byte_ring_room(&port->output) != 0;
-    }
-    uint32_t count = terminal.count;
-    spinlock_release(&terminal.lock);
-    for (uint32_t n = 0; n < count; n++) {
-        if (told[n]) {
-            console_port_notify(terminal.ports[n]);
-        }
-    }
+    pull_monitor();
+    mux_move_out();
+    tell_ports();
+    mux_rest();
+    let_go();
 }
 
-/* From a port, perhaps with its device's lock held: nobody may be told of anything here. */
-static void pump(struct console_port *port, bool output)
+/* Under the lock. */
+static void serve_port(uint32_t seat, bool output)
 {
-    (void)port;
-    spinlock_take(&terminal.lock);
-    if (!output) {
-        terminal.receive_off = false;
-    }
-    move_out();
-    spinlock_release(&terminal.lock);
-}
-
-/* --- log lines ------------------------------------------------------------------------------------------------ */
-
-/* Raw: what the guest has written by now comes out before the hypervisor's line, which begins a line of its own. */
-static void stage_raw(void)
-{
-    uint8_t byte;
-    while (raw() && staged() < STAGE_SIZE - LOG_LINE_MAX - 2 && raw_byte(&byte)) {
-        stage_text((const char *)&byte, 1);
-    }
-    if (raw() && terminal.raw_in_line) {
-        stage_text("\r\n", 2);
-        terminal.raw_in_line = false;
-    }
-}
-
-static bool owned_raw(void)
-{
-    return raw() && alive(terminal.capsules[0]);
-}
-
-static void log_sink(enum log_level level, const char *line, size_t length)
-{
-    if (!terminal.started) {
-        for (size_t n = 0; n < length; n++) {
-            serial_put_wait(line[n]);
-        }
+    if (output && mux_pass_raw(seat)) {
         return;
     }
-    if (owned_raw() && level != LOG_ALERT) {
-        return; /* kept in the log's ring */
+    if (output) {
+        set_add(&terminal.ready, seat);
+    } else {
+        keys_read_by(seat);
     }
-    spinlock_take(&terminal.lock);
-    stage_raw();
-    finish_line();
-    stage_text(line, length);
-    move_out();
-    spinlock_release(&terminal.lock);
+    mux_move_out();
 }
 
-/* --- setting up ------------------------------------------------------------------------------------------------ */
+/* From a port, perhaps with its device's lock held: nobody may be told of anything here. A guest that writes byte by
+ * byte comes here for each: it doesn't wait for its neighbours, who do the same, but leaves word. */
+static void pump(struct console_port *port, bool output)
+{
+    const uint32_t seat = atomic_load(&port->slot);
+    if (seat == CONSOLE_NO_SLOT) {
+        return;
+    }
+    if (spinlock_try(&terminal.lock)) {
+        if (set_has(&terminal.taken, seat)) { /* it may just have been detached */
+            serve_port(seat, output);
+        }
+        let_go();
+        return;
+    }
+    atomic_fetch_or(output ? &terminal.wrote[seat / 32] : &terminal.read[seat / 32], (uint32_t)1 << seat % 32);
+    atomic_store(&terminal.called, true);
+    answer_waiting();
+}
+
+/* --- time -------------------------------------------------------------------------------------------------------- */
+
+static void tick(struct timer *timer)
+{
+    (void)timer;
+    spinlock_take(&terminal.lock);
+    terminal.tick_armed = false;
+    mux_tick();
+    keys_tick();
+    let_go();
+    terminal_serve();
+}
+
+static void rest_is_over(struct timer *timer)
+{
+    (void)timer;
+    spinlock_take(&terminal.lock);
+    terminal.resting = false;
+    let_go();
+    terminal_serve();
+}
+
+/* False: no hart serves the terminal yet. */
+static bool arm(struct timer *timer, uint64_t ticks)
+{
+    if (terminal.hart == NULL) {
+        return false;
+    }
+    hart_arm(terminal.hart, timer, clock_now() + ticks);
+    return true;
+}
+
+void terminal_want_tick(void)
+{
+    terminal.tick_armed = terminal.tick_armed || arm(&terminal.tick, terminal.tick_period);
+}
+
+void terminal_want_rest(void)
+{
+    terminal.resting = terminal.resting || arm(&terminal.rest, terminal.rest_period);
+}
 
 /* Where the UART's interrupt can't be had, this hart looks at it now and then. */
 static void poll(struct timer *timer)
@@ -349,6 +262,31 @@ static void poll(struct timer *timer)
     timer_arm(&hart->timers, timer, clock_now() + poll_ticks);
 }
 
+/* --- log lines --------------------------------------------------------------------------------------------------- */
+
+/* A running guest that has the terminal alone is not disturbed: the line is kept in the log's ring. */
+static void log_sink(enum log_level level, const char *line, size_t length)
+{
+    spinlock_take(&terminal.lock);
+    if (atomic_load(&terminal.called)) { /* what a guest has said before comes before */
+        note_calls();
+        mux_move_out();
+    }
+    if (!terminal.started) {
+        for (size_t n = 0; n < length; n++) {
+            serial_put_wait(line[n]);
+        }
+    } else if (level == LOG_ALERT || !mux_is_raw() || !seat_is_running(terminal.focus)) {
+        mux_settle_raw();
+        modes_refresh();
+        screen_line(line, length - 2);
+        mux_move_out();
+    }
+    let_go();
+}
+
+/* --- setting up -------------------------------------------------------------------------------------------------- */
+
 void terminal_early(const struct machine_uart *uart)
 {
     if (serial_init(uart)) {
@@ -357,24 +295,67 @@ void terminal_early(const struct machine_uart *uart)
     }
 }
 
+void terminal_set_color(bool on)
+{
+    terminal.color = on;
+}
+
 void terminal_attach(struct capsule *capsule)
 {
-    if (terminal.count < PORTS_MAX) {
-        capsule->console.pump = pump;
-        terminal.ports[terminal.count] = &capsule->console;
-        terminal.capsules[terminal.count] = capsule;
-        terminal.count++;
+    spinlock_take(&terminal.lock);
+    for (uint32_t seat = 0; seat < SEATS_MAX; seat++) {
+        if (!set_has(&terminal.taken, seat)) {
+            terminal.seats[seat] = (struct seat){.capsule = capsule};
+            capsule->console.slot = (uint16_t)seat;
+            capsule->console.pump = pump;
+            modes_attach(seat);
+            break;
+        }
     }
+    let_go();
+}
+
+void terminal_detach(struct capsule *capsule)
+{
+    spinlock_take(&terminal.lock);
+    uint32_t seat = capsule->console.slot;
+    if (seat != CONSOLE_NO_SLOT) {
+        modes_detach(seat);
+        capsule->console.slot = CONSOLE_NO_SLOT;
+        terminal.seats[seat] = (struct seat){0};
+        mux_move_out();
+    }
+    let_go();
+}
+
+bool terminal_focus(const char *name)
+{
+    bool found = false;
+    spinlock_take(&terminal.lock);
+    for (uint32_t seat = 0; seat < SEATS_MAX && !found; seat++) {
+        if (set_has(&terminal.taken, seat) && strcmp(seat_name(seat), name) == 0) {
+            modes_choose(seat);
+            found = true;
+        }
+    }
+    let_go();
+    return found;
 }
 
 void terminal_start(bool has_interrupt, uint32_t timebase_hz)
 {
-    terminal.started = true;
+    spinlock_take(&terminal.lock);
+    terminal.hart = hart_this();
+    terminal.tick.fire = tick;
+    terminal.tick_period = timebase_hz / TICKS_PER_SECOND;
+    terminal.rest.fire = rest_is_over;
+    terminal.rest_period = timebase_hz / RESTS_PER_SECOND + 1;
+    modes_start();
     if (has_interrupt) {
-        spinlock_take(&terminal.lock);
-        set_interrupts(true, false);
-        spinlock_release(&terminal.lock);
-    } else if (serial_present()) {
+        mux_set_interrupts();
+    }
+    let_go();
+    if (!has_interrupt && serial_present()) {
         poll_ticks = timebase_hz / POLL_PER_SECOND;
         poll_timer.fire = poll;
         poll(&poll_timer);
@@ -385,10 +366,20 @@ void terminal_flush(void)
 {
     uint8_t byte;
     spinlock_take(&terminal.lock); /* no other hart shall move bytes meanwhile */
-    stage_ports();
-    for (uint32_t n = 0; n < FLUSH_MAX && next_byte(&byte); n++) {
-        serial_put_wait((char)byte);
-        stage_ports();
+    terminal.flushing = true;
+    note_calls();
+    for (size_t n = 0; n < ARRAY_LENGTH(terminal.ready.words); n++) {
+        terminal.ready.words[n] |= terminal.young.words[n] | terminal.old.words[n];
     }
-    spinlock_release(&terminal.lock);
+    mux_fill();
+    for (uint32_t n = 0; n < FLUSH_MAX && mux_next_byte(&byte); n++) {
+        serial_put_wait((char)byte);
+        mux_fill();
+    }
+    screen_restore();
+    while (screen_take(&byte)) {
+        serial_put_wait((char)byte);
+    }
+    terminal.flushing = false;
+    let_go();
 }

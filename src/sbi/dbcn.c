@@ -7,7 +7,7 @@
 #include "sbi/sbi.h"
 
 /* Bytes moved by one call: what bounds a flood. Guests repeat a call that moved less than they asked for. */
-enum { DBCN_BYTES_MAX = 256 };
+enum { DBCN_BYTES_MAX = 128 };
 
 /* (length, low, high) as a pointer to the bytes there, all in the capsule's RAM, or NULL. length isn't 0; at most
  * *adjacent of them are in one place. */

@@ -41,7 +41,8 @@ extern const struct sbi_extension_row sbi_extensions[];
 extern const size_t sbi_extension_count;
 
 /* The rows' functions, each in the file of its name. */
-extern const struct sbi_functions sbi_base, sbi_time, sbi_ipi, sbi_rfence, sbi_hsm, sbi_srst, sbi_dbcn, sbi_legacy;
+extern const struct sbi_functions sbi_base, sbi_time, sbi_ipi, sbi_rfence, sbi_hsm, sbi_srst, sbi_dbcn, sbi_sta,
+    sbi_legacy;
 
 /* The trap handler for an ecall from the guest's supervisor mode. Call with the vCPU loaded and its x, pc and
  * status current. SKIP, RESUME: back to the guest. YIELD: the scheduler chooses. STOP: the caller doesn't return. */

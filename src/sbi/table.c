@@ -13,6 +13,7 @@ const struct sbi_extension_row sbi_extensions[] = {
     {.name = "DBCN", .first = SBI_EXT_DBCN, .last = SBI_EXT_DBCN, .functions = &sbi_dbcn},
     {.name = "BASE", .first = SBI_EXT_BASE, .last = SBI_EXT_BASE, .functions = &sbi_base},
     {.name = "SRST", .first = SBI_EXT_SRST, .last = SBI_EXT_SRST, .functions = &sbi_srst},
+    {.name = "STA", .first = SBI_EXT_STA, .last = SBI_EXT_STA, .functions = &sbi_sta},
     /* Calls of this range that aren't offered preserve a1 too: their callers know no other convention. */
     {.name = "legacy", .first = 0x00, .last = 0x0f, .functions = &sbi_legacy, .legacy = true},
 };

@@ -3,7 +3,7 @@
  * Illegal instructions come here first, because WFI does (mstatus.TW, hstatus.VTW) and, on some harts, reading the
  * time.
  */
-#include "core/hart.h"
+#include "core/scheduler.h"
 #include "trap/decode.h"
 #include "trap/emulated_csr.h"
 #include "trap/trap.h"
@@ -27,8 +27,7 @@ static enum outcome on_wfi(struct trap *trap)
  * their turn, then it looks again. User mode waits like this as well. */
 static enum outcome on_wrs(void)
 {
-    struct hart *hart = hart_this();
-    hart->reschedule = true;
+    scheduler_yield(hart_this());
     return OUTCOME_SKIP;
 }
 

@@ -21,8 +21,11 @@ static enum outcome reflect_fault(struct trap *trap, const struct instruction *i
 static void perform(struct vcpu *vcpu, struct device *device, gpa_t place, const struct instruction *insn)
 {
     unsigned long *x = vcpu->context.x;
+    vcpu->retries = 0;
     if (insn->kind == INSN_STORE) {
-        device_write(device, place, insn->width, insn->rs2 == 0 ? 0 : x[insn->rs2]);
+        if (!device_write(device, place, insn->width, insn->rs2 == 0 ? 0 : x[insn->rs2])) {
+            return; /* it traps once more, after whoever else wants this hart */
+        }
     } else {
         uint64_t raw = device_read(device, place, insn->width);
         if (insn->rd != 0) {
@@ -30,7 +33,6 @@ static void perform(struct vcpu *vcpu, struct device *device, gpa_t place, const
         }
     }
     vcpu->context.pc += insn->length;
-    vcpu->retries = 0;
 }
 
 /* A fault in RAM that the capsule has: another vCPU has just changed the page tables or the instruction, and it won't

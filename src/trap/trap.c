@@ -84,10 +84,13 @@ static void on_exception(struct vcpu *vcpu, unsigned long cause)
 struct arch_context *trap_handle(struct arch_context *context, unsigned long cause)
 {
     struct hart *hart = hart_this();
+    struct vcpu *vcpu = (struct vcpu *)(void *)context;
     if ((cause & BIT(XLEN - 1)) != 0) {
+        vcpu->exits[EXIT_SOFT + MIN(cause % 16 / 4, (unsigned long)(EXIT_DEVICE - EXIT_SOFT))]++; /* 3, 7, 11 */
         hart_serve(hart);
     } else {
-        on_exception((struct vcpu *)(void *)context, cause);
+        vcpu->exits[cause < CAUSE_EXCEPTIONS ? cause : CAUSE_ECALL_M]++; /* that one never comes from a guest */
+        on_exception(vcpu, cause);
     }
     return scheduler_next(hart);
 }

@@ -17,8 +17,11 @@
 #define STORE sw
 #endif
 
+/* Programs that have to be small are built with other values: guest.mk. */
+#ifndef HARTS_MAX
 #define HARTS_MAX  8
 #define STACK_SIZE 8192
+#endif
 
 /* struct hart, in words */
 #define HART_X         0

@@ -153,7 +153,7 @@ void guest_secondary_start(unsigned long id, struct hart *hart)
 
 bool hart_wait(unsigned long id)
 {
-    uint64_t end = now() + milliseconds(10000);
+    uint64_t end = now() + milliseconds(60000);
     while (now() < end) {
         struct sbi_result result = sbi(SBI_EXT_HSM, 2, id, 0, 0);
         if (result.error == SBI_SUCCESS && result.value == SBI_HSM_STOPPED) {

@@ -114,7 +114,7 @@ struct trap run_user(const uint32_t *code, size_t count, unsigned long a, unsign
 
 /* Starts function(argument) on a stopped hart, which stops again at its end. Returns SBI's error. */
 long hart_run(unsigned long id, void (*function)(void *argument), void *argument);
-/* Waits until SBI says that the hart has stopped; false after about ten seconds. */
+/* Waits until SBI says that the hart has stopped; false after about a minute. */
 bool hart_wait(unsigned long id);
 /* Ids of the other harts, at most most of them. */
 size_t other_harts(unsigned long *ids, size_t most);
@@ -170,7 +170,10 @@ uint64_t milliseconds(unsigned long n); /* in ticks */
 
 /* --- output --- */
 void print(const char *format, ...) __attribute__((format(printf, 1, 2))); /* %s %c %d %u %x, with l and ll */
-void note(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* a line with # in front */
+/* A line with # in front; none with bootargs notes=0. */
+void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A line "KIND NAME …", for programs that run in many capsules: the name is what bootargs name= says. */
+void say(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* One test each. */
 void check(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void same(const char *name, unsigned long got, unsigned long want);

@@ -143,6 +143,7 @@ void isolation_entry(void)
 
 const struct subtest subtests[] = {
     {"entry", isolation_entry, false}, /* first: before anything uses the registers */
+    {"zero", isolation_zero, false},   /* before anything uses RAM beyond the image */
     {"loads", isolation_loads, false},
     {"stores", isolation_stores, false},
     {"fetches", isolation_fetches, false},

@@ -37,6 +37,7 @@ void isolation_interrupts(void);
 void isolation_counters(void);
 void isolation_units(void);
 void isolation_ram(void);
+void isolation_zero(void);
 void isolation_residue(void); /* only when asked for; does not return */
 
 #endif

@@ -172,6 +172,8 @@ void isolation_units(void)
 
 /* --- RAM --- */
 
+extern char _start[], __end[]; /* of the image: guest.ld */
+
 static unsigned long mark(unsigned long address, unsigned long salt)
 {
     return (address + salt) * 0x9e3779b1ul ^ address >> 7;
@@ -197,7 +199,6 @@ static void across(unsigned long boundary)
 /* Every page is there once. bootargs: rounds=N; salt=N, to tell capsules apart. */
 void isolation_ram(void)
 {
-    extern char __end[];
     unsigned long from = ((uintptr_t)__end + 2 * PAGE) & ~(PAGE - 1), salt = argument("salt", 0);
     unsigned long to = machine.tree & ~(PAGE - 1);
     if (machine.ram_base + machine.ram_size - 1 > ~0ul || to <= from) {
@@ -225,7 +226,47 @@ void isolation_ram(void)
     cases_end("ram: accesses across pages, large ones too");
 }
 
-/* --- for the next one to find --- */
+/* --- left behind by others, or for the next one to find --- */
+
+static bool within_words_reach(void)
+{
+    return machine.ram_base + machine.ram_size - 1 <= ~0ul;
+}
+
+static void all_zero(const char *where, unsigned long from, unsigned long to)
+{
+    unsigned long bad = 0, first = 0;
+    for (unsigned long at = from; at < to; at += sizeof(long)) {
+        if (*(volatile unsigned long *)(uintptr_t)at != 0 && bad++ == 0) {
+            first = at;
+        }
+    }
+    case_check(bad == 0, "%s, 0x%lx to 0x%lx: %lu words are not 0, the first at 0x%lx", where, from, to, bad, first);
+}
+
+/* Of a first start or a later one: RAM has the image, the tree, and nothing else. */
+void isolation_zero(void)
+{
+    unsigned long tree_end = (machine.tree + machine.tree_size + sizeof(long) - 1) & ~(sizeof(long) - 1);
+    if (!on_diosix || !within_words_reach() || machine.tree < (uintptr_t)__end) {
+        skip("zero: RAM is empty", "another implementation differs here, or RAM is beyond a word's reach");
+        return;
+    }
+    all_zero("before the image", (unsigned long)machine.ram_base, (uintptr_t)_start);
+    all_zero("behind the image", (uintptr_t)__end, machine.tree);
+    all_zero("behind the tree", tree_end,
+             (unsigned long)(machine.ram_base + machine.ram_size - 1) & ~(sizeof(long) - 1));
+    cases_end("zero: RAM has the image, the tree, and nothing else");
+}
+
+/* All that isn't needed to get to the end of isolation_residue. */
+static void soil_ram(void)
+{
+    unsigned long end = (unsigned long)(machine.ram_base + machine.ram_size - 1);
+    for (unsigned long at = (uintptr_t)__end; within_words_reach() && at < end; at += sizeof(long)) {
+        *(volatile unsigned long *)(uintptr_t)at = 0x5a5a5a5aul;
+    }
+}
 
 static unsigned long write_csr(unsigned long csr, unsigned long value, unsigned long unused)
 {
@@ -235,12 +276,14 @@ static unsigned long write_csr(unsigned long csr, unsigned long value, unsigned 
     return 0;
 }
 
-/* bootargs then=reboot: begins anew; else goes on for ever. What trap_vector needs goes last. */
+/* bootargs then=reboot: begins anew; then=off: stops; else goes on for ever. What trap_vector needs goes last. */
 void isolation_residue(void)
 {
     static uint64_t f[32];
     static unsigned char v[VECTOR_BYTES_MAX];
     const char *then = argument_text("then");
+    bool reboot = then != NULL && has_word(then, "reboot"), off = then != NULL && has_word(then, "off");
+    soil_ram(); /* the tree too */
     memset(f, 0x5a, sizeof(f));
     memset(v, 0x5a, sizeof(v));
     if (field_works(STATUS_FS)) {
@@ -269,8 +312,8 @@ void isolation_residue(void)
     csr_write(sepc, ~0ul);
     csr_write(scause, ~0ul);
     csr_write(stval, ~0ul);
-    if (then != NULL && has_word(then, "reboot")) {
-        sbi(SBI_EXT_SRST, 0, SBI_SRST_COLD_REBOOT, SBI_SRST_REASON_NONE, 0);
+    if (reboot || off) {
+        sbi(SBI_EXT_SRST, 0, reboot ? SBI_SRST_COLD_REBOOT : SBI_SRST_SHUTDOWN, SBI_SRST_REASON_NONE, 0);
     }
     for (;;) {
     }

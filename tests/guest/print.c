@@ -222,8 +222,31 @@ static void print_list(const char *before, unsigned long number, const char *for
     unlock(&print_lock);
 }
 
+void say(const char *kind, const char *format, ...)
+{
+    char before[64]; /* "KIND NAME " */
+    size_t length = 0;
+    const char *name = argument_text("name");
+    for (; *kind != 0 && length < 30; kind++) {
+        before[length++] = *kind;
+    }
+    before[length++] = ' ';
+    for (; name != NULL && *name != 0 && *name != ' ' && length < sizeof(before) - 2; name++) {
+        before[length++] = *name;
+    }
+    before[length++] = ' ';
+    before[length] = 0;
+    struct values values;
+    va_start(values.list, format);
+    print_list(before, 0, format, &values);
+    va_end(values.list);
+}
+
 void note(const char *format, ...)
 {
+    if (argument("notes", 1) == 0) {
+        return;
+    }
     struct values values;
     va_start(values.list, format);
     print_list("# ", 0, format, &values);

@@ -89,13 +89,22 @@ size_t foreign_addresses(unsigned long *addresses, size_t most)
 }
 
 const struct subtest subtests[] = {
-    {"base", sbi_base, false},           {"registers", sbi_registers, false},
-    {"unknown", sbi_unknown, false},     {"user", sbi_user, false},
-    {"time", sbi_time, false},           {"ipi", sbi_ipi, false},
-    {"fence", sbi_fence, false},         {"hsm", sbi_hsm, false},
-    {"suspend", sbi_hsm_suspend, false}, {"race", sbi_hsm_race, false},
-    {"storm", sbi_hsm_storm, false},     {"console", sbi_console, false},
-    {"legacy", sbi_legacy, false},       {"reset", sbi_reset, false},
+    {"base", sbi_base, false},
+    {"registers", sbi_registers, false},
+    {"unknown", sbi_unknown, false},
+    {"user", sbi_user, false},
+    {"time", sbi_time, false},
+    {"ipi", sbi_ipi, false},
+    {"fence", sbi_fence, false},
+    {"hsm", sbi_hsm, false},
+    {"suspend", sbi_hsm_suspend, false},
+    {"race", sbi_hsm_race, false},
+    {"storm", sbi_hsm_storm, false},
+    {"console", sbi_console, false},
+    {"legacy", sbi_legacy, false},
+    {"reset", sbi_reset, false},
+    {"sta", sbi_sta, false},
+    {"steal", sbi_sta_grows, true},
     {"fuzz", sbi_fuzz, false},
 };
 const size_t subtest_count = COUNT_OF(subtests);

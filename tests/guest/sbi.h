@@ -39,6 +39,8 @@ void sbi_hsm_suspend(void);
 void sbi_hsm_race(void);
 void sbi_hsm_storm(void);
 void sbi_console(void);
+void sbi_sta(void);
+void sbi_sta_grows(void);
 void sbi_fuzz(void);
 void sbi_user(void);
 

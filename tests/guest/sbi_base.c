@@ -10,7 +10,7 @@ static const struct {
     unsigned long id, functions;
 } extensions[] = {
     {"BASE", SBI_EXT_BASE, 7}, {"TIME", SBI_EXT_TIME, 1}, {"IPI", SBI_EXT_IPI, 1},   {"RFENCE", SBI_EXT_RFENCE, 7},
-    {"HSM", SBI_EXT_HSM, 4},   {"SRST", SBI_EXT_SRST, 1}, {"DBCN", SBI_EXT_DBCN, 3},
+    {"HSM", SBI_EXT_HSM, 4},   {"SRST", SBI_EXT_SRST, 1}, {"DBCN", SBI_EXT_DBCN, 3}, {"STA", SBI_EXT_STA, 1},
 };
 
 void sbi_base(void)
@@ -101,6 +101,7 @@ void sbi_registers(void)
         {SBI_EXT_HSM, 0, false},
         {SBI_EXT_DBCN, 0, false},
         {SBI_EXT_DBCN, 1, false},
+        {SBI_EXT_STA, 1, false},
         {0x12345678, 0, false},
         {SBI_EXT_SRST, 1, false},
         {0, 0, true},

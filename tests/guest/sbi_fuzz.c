@@ -25,7 +25,7 @@ static const unsigned long ids[] = {
     SBI_EXT_DBCN,
     0x504d55,
     0x53555350,
-    0x535441,
+    SBI_EXT_STA,
     0x535345,
     0x46574654,
     0x44425452,
@@ -78,7 +78,9 @@ static bool spares(unsigned long extension, unsigned long function, unsigned lon
     case SBI_EXT_DBCN:
         args[0] = low == 2 ? '.' : args[0];
         return low == 2 ? args[1] % 16 != 0 : low < 2 && buffer && args[0] > 0;
-    case 4: /* legacy calls by virtual mask, where they exist */
+    case SBI_EXT_STA:
+        return in_ram(args[0]) && args[1] == 0; /* what lies there would be overwritten */
+    case 4:                                     /* legacy calls by virtual mask, where they exist */
     case 5:
     case 6:
     case 7:

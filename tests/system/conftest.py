@@ -5,19 +5,22 @@
     ... -m quick            the few that `make test-quick` runs
     ... -m exhaustive       the whole matrix, for hours
 """
-import re
+import fcntl
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import harness
+from debian import Debian
 from linux import Guest
 
 MARKERS = {
     "quick": "one of the few tests that show in a minute whether anything works",
     "exhaustive": "only run when asked for with -m exhaustive",
+    "alone": "compares what the host's clock says: scripts/test runs no other test beside it",
 }
 
 
@@ -84,6 +87,24 @@ def linux(boot, provided):
 
 
 @pytest.fixture(scope="session")
+def debian_image():
+    """The Debian on a disk, made when a test first asks for it: the very first time for some minutes."""
+    subprocess.run([harness.REPOSITORY / "scripts/build-debian"], check=True)
+
+
+@pytest.fixture
+def debian(request, pytestconfig, boot, debian_image, qemu_program, tmp_path):
+    """The Debian on a disk, with disks of it for this test: see debian.py. Its machines end as those of boot do."""
+
+    def start(command):
+        machine = harness.Machine(command, harness.log_path(pytestconfig, request.node, len(request.node.machines)))
+        request.node.machines.append(machine)
+        return machine
+
+    return Debian(tmp_path, start, qemu_program, boot)
+
+
+@pytest.fixture(scope="session")
 def qemu_program(pytestconfig):
     """Finds the program of a version of QEMU; fetches version 10 when a test first asks for it."""
     found = {}
@@ -98,6 +119,15 @@ def qemu_program(pytestconfig):
         return found[version, xlen]
 
     return find
+
+
+@contextmanager
+def one_at_a_time(directory):
+    """Several processes may run tests, each with its own fixtures, and two makes in one directory disturb each other."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -115,18 +145,12 @@ def product(pytestconfig):
             if place.is_relative_to(harness.REPOSITORY):
                 place = place.relative_to(harness.REPOSITORY)
             command = ["make", "-s", "-C", str(harness.REPOSITORY), f"BUILD={place}", *variables, target or f"{place}/{name}"]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            with one_at_a_time(build):
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             made[path] = True
         return path
 
     return make
-
-
-def log_path(pytestconfig, item, number):
-    directory = Path(pytestconfig.getoption("--build")) / "system"
-    directory.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", item.name)
-    return directory / (f"{name}.log" if number == 0 else f"{name}-{number}.log")
 
 
 @pytest.fixture
@@ -147,7 +171,7 @@ def boot(request, pytestconfig, qemu_program):
             elf = Path(pytestconfig.getoption("--build")) / f"rv{setup.xlen}" / "diosix.elf"
             assert elf.exists(), f"{elf} is missing: run make"
             command = setup.arguments(qemu_program(setup.qemu, setup.xlen), elf, blob if text is not None else None)
-            machine = harness.Machine(command, log_path(pytestconfig, request.node, number))
+            machine = harness.Machine(command, harness.log_path(pytestconfig, request.node, number))
             request.node.machines.append(machine)
             return machine
 

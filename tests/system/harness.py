@@ -14,11 +14,13 @@ import re
 import signal
 import subprocess
 import termios
+import time
 import tty
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pexpect
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("DIOSIX_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diosix")
@@ -52,7 +54,8 @@ def capsule(name="debian", *, vcpus=1, memory="128M", kernel=None, initrd=None, 
             **more):
     """A capsule's node. kernel and initrd are files; those of the Linux guest of that name if not given, initrd=False for
     none. bootargs come after console=. Further arguments become properties: a string, a number (one cell), a list of
-    numbers, True (a property without a value), or DTS text (Raw); _ in their names stands for -."""
+    numbers, True (a property without a value), or DTS text (Raw); a dictionary of such becomes a node, which is a device:
+    see disk. _ in their names stands for -."""
     words = f"console={console} {bootargs}".strip() if console else bootargs
     guest = CACHE / "guests" / linux
     return {"name": name, "vcpus": vcpus, "memory": Raw(f"/bits/ 64 <{size(memory):#x}>"), "bootargs": words,
@@ -64,7 +67,14 @@ class Raw(str):
     """A property's value as DTS text."""
 
 
+def disk(path, **more):
+    """A RAM disk, for disk0=disk("seed.img")."""
+    return {"type": "disk", "data": Raw(incbin(path)), **more}
+
+
 def dts_property(name, value):
+    if isinstance(value, dict):
+        return f"{name} {{ " + " ".join(dts_property(key.replace("_", "-"), item) for key, item in value.items()) + " };"
     if value is True:
         return f"{name};"
     if isinstance(value, Raw):
@@ -83,7 +93,7 @@ def capsule_node(node, images):
         if node[purpose]:
             label = images.setdefault(str(node[purpose]), f"image{len(images)}")
             properties[f"{purpose}-image"] = Raw(f"<&{label}>")
-    properties.update(node["more"])
+    properties.update(sorted(node["more"].items(), key=lambda item: isinstance(item[1], dict)))
     lines = [dts_property(name, value) for name, value in properties.items() if value is not None and value is not False]
     return f"{node['name']} {{ " + " ".join(lines) + " };"
 
@@ -125,8 +135,10 @@ class Setup:
         console = ["-display", "none", "-monitor", "none", "-chardev", "stdio,id=console,signal=off",
                    "-serial", "chardev:console"]
         initrd = ["-initrd", str(blob)] if blob else []
+        # Labels as plain text, if the test doesn't ask for colours.
+        words = self.append if "color=" in self.append else f"{self.append} color=off"
         return [str(program), "-M", self.machine, *cpu, "-smp", str(self.smp), "-m", self.mem, *console, "-bios", "none",
-                "-kernel", str(self.kernel or elf), *initrd, "-append", self.append, *self.extra]
+                "-kernel", str(self.kernel or elf), *initrd, "-append", words, *self.extra]
 
 
 def raw_terminal():
@@ -154,6 +166,10 @@ def known_faults(setup):
         words += ["sip=blind"] if "h=on" in setup["cpu"] else []
         words += ["sv32=short"] if setup.get("xlen") == 32 else []
     return " ".join(words)
+
+
+# Ends in a group's repetition, which more text could go on with: what the group has is perhaps not all.
+OPEN_END = re.compile(r"(?<!\\)(?:\\\\)*(?:[+*]|\{\d*,\d*\})\)+$")
 
 
 class Machine:
@@ -187,6 +203,9 @@ class Machine:
 
     def expect(self, pattern, timeout=60):
         """Waits for a regular expression (or for the first of a list, whose index it returns); self.match has the match."""
+        # A line arrives in pieces: a group that may match less than all of a word will one day be given half of it.
+        for each in pattern if isinstance(pattern, list) else [pattern]:
+            assert not (isinstance(each, str) and OPEN_END.search(each)), f"{each!r} must name what follows its last repetition"
         try:
             index = self.child.expect(pattern, timeout=timeout * TIME_SCALE)
         except pexpect.TIMEOUT:
@@ -194,6 +213,25 @@ class Machine:
         except pexpect.EOF:
             raise AssertionError(f"QEMU ended ({self.wait()}) before the console said {pattern!r}") from None
         return index
+
+    def stream(self, name):
+        """What one of several capsules has said: its lines, put together again where another's came between."""
+        said = re.findall(rf"^{re.escape(name)}([|:]) ?(.*)", self.console, re.MULTILINE)
+        return "".join(("\n" if mark == "|" else "") + text for mark, text in said)
+
+    def expect_of(self, name, pattern, timeout=60):
+        """The same as expect for what one of several capsules says, from the beginning on: a slow one's line may come in
+        parts, each with its label, which no pattern for the console can foresee."""
+        end = time.monotonic() + timeout * TIME_SCALE
+        while not re.search(pattern, self.stream(name)):
+            if time.monotonic() > end:
+                raise AssertionError(f"in {timeout * TIME_SCALE:.0f} s {name} did not say {pattern!r}:\n{self.stream(name)[-500:]}")
+            try:
+                self.child.expect(r"\n", timeout=1)
+            except pexpect.TIMEOUT:
+                pass
+            except pexpect.EOF:
+                raise AssertionError(f"QEMU ended ({self.wait()}) before {name} said {pattern!r}") from None
 
     @property
     def match(self):
@@ -212,9 +250,10 @@ class Machine:
 
     def shell(self, command, timeout=30):
         """Types a command at the guest's prompt and returns what it prints. The prompt must be there already, or come."""
-        # The command's echo must not look like the marks around its output.
+        # The command's echo must not look like the marks around its output. A shell without a line editor may write its
+        # prompt behind the echo of what was typed ahead.
         self.sendline(f"echo '<'out; {command}; echo '<'end")
-        self.expect(r"\n<out\r\n", timeout)
+        self.expect(rf"\n(?:{re.escape(PROMPT)})?<out\r\n", timeout)
         self.expect(r"<end\r\n", timeout)
         return self.before.strip()
 
@@ -249,6 +288,14 @@ class Machine:
         self.log.close()
 
 
+def log_path(pytestconfig, item, number):
+    """Where the console of that machine of a test is written to."""
+    directory = Path(pytestconfig.getoption("--build")) / "system"
+    directory.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{item.path.stem}-{item.name}")
+    return directory / (f"{name}.log" if number == 0 else f"{name}-{number}.log")
+
+
 def pairwise(**choices):
     """Rows (dicts) such that every pair of values of any two choices is in at least one row; far fewer than all
     combinations, and the same ones every time."""
@@ -272,6 +319,12 @@ def pairs(row, names):
 
 def gain(row, names, missing):
     return len(pairs(row, names) & missing)
+
+
+def usually(values, keep):
+    """Parameters of which only those in keep run by default, the others with -m exhaustive. keep: values, or a function."""
+    kept = keep if callable(keep) else lambda value: value in keep
+    return [value if kept(value) else pytest.param(value, marks=pytest.mark.exhaustive) for value in values]
 
 
 def row_id(row):

@@ -69,7 +69,7 @@ def run(boot, product):
 
     def start(place, program, words="", **more):
         smp, vcpus, setup = PLACES[place] if isinstance(place, str) else place
-        words = f"{words} {known_faults(setup)} own-hart={int(smp >= vcpus)}"
+        words = f"{words} {known_faults(setup)} own-hart={int(smp >= vcpus)} host-harts={smp}"
         node = guest(product, program, words, xlen=setup.get("xlen", 64), vcpus=vcpus, **more)
         machine = boot(manifest(node), smp=smp, mem="512M", **setup)
         machine.expect(rf"Capsule 1 \({program}\): {isolation_of(setup)}", 20)
@@ -87,8 +87,17 @@ def passes(machine, timeout=120):
     assert passed > 0
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("program", PROGRAMS)
+def guest_rows():
+    """What looks for holes runs in every place, what measures and counts by default in the corners and half of the others."""
+    def usual(program, place):
+        number = list(PLACES).index(place) + PROGRAMS.index(program)
+        return program in ("isolation", "devices") or place in CORNERS or number % 2 == 0
+
+    return [pytest.param(program, place, id=f"{program}-{place}", marks=[] if usual(program, place) else [pytest.mark.exhaustive])
+            for program in PROGRAMS for place in PLACES]
+
+
+@pytest.mark.parametrize("program, place", guest_rows())
 def test_guest(run, program, place):
     machine = run(place, program, f"foreign={HYPERVISOR:#x} {FEWER.get(program, str())}")
     passes(machine)
@@ -171,9 +180,10 @@ def test_end(run, way, place):
 @pytest.mark.parametrize("harts", [0, 3])
 @pytest.mark.parametrize("place", ["shared", "hyp"])
 def test_reboot(run, way, harts, place):
-    """Again and again, by one hart or by all at once; the tree and the registers are those of a first start."""
+    """Again and again, up to the limit of short lives, by one hart or by all at once; the tree and the registers are
+    those of a first start."""
     machine = run(place, "crash", f"way={way} harts={harts}")
-    for _ in range(20):
+    for _ in range(6):
         machine.expect(rf"# crash: {way}\r?\n", 20)
     assert machine.running
     assert "not ok" not in machine.console
@@ -219,7 +229,9 @@ def witnessed(boot, product):
         rounds, longest = int(machine.match[1]), int(machine.match[2])
         machine.expect(rf"witness\| {SUMMARY}", 20)
         assert machine.match[2] == "0", machine.tail()
-        machine.expect(r"Capsule \d \(witness\) stopped: power off requested\r", 20)
+        # A log line doesn't wait for what its capsule has said: it may stand before the summary, which waits its turn.
+        if not re.search(r"Capsule \d \(witness\) stopped: power off requested\n", machine.console):
+            machine.expect(r"Capsule \d \(witness\) stopped: power off requested\r", 20)
         return rounds, longest
 
     return start
@@ -231,6 +243,7 @@ def share():
     return {}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("way, pair", beside())
 def test_beside_witness(witnessed, share, way, pair):
     """On one hart: the witness keeps what is its own, and its share of the hart, within what a busy emulator allows."""
@@ -279,3 +292,9 @@ def test_bench(run, xlen, isolation, sstc):
     if sstc == "on":
         over = {name: figures[name] for name, most in CEILINGS.items() if figures[name] > most}
         assert not over, over
+
+
+@pytest.mark.parametrize("place", [*CORNERS, "alone", "hyp-single"])
+def test_steal(run, place):
+    """What vCPUs are told of the time that others had: about half of it on two harts for four; next to none alone."""
+    passes(run(place, "sbi", "only=steal"))

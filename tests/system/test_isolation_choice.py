@@ -108,7 +108,7 @@ def test_leaves_nothing(boot, product, xlen, isolation):
     """A guest that fills every register it has, over and over, and one that comes to the same hart a little later."""
     setup = isolated(isolation, "v=on", xlen=xlen)
     dirty = guest(product, "dirty", f"only=residue {known_faults(setup)}", xlen, memory="8M")
-    fresh = [guest(product, f"fresh{n}", f"only=entry {known_faults(setup)}", xlen, memory=f"{64 << n}M") for n in range(2)]
+    fresh = [guest(product, f"fresh{n}", f"only=entry,zero {known_faults(setup)}", xlen, memory=f"{64 << n}M") for n in range(2)]
     machine = boot(manifest(dirty, *fresh), smp=1, mem="512M", **setup)
     for _ in fresh:
         passes(machine)
@@ -121,7 +121,7 @@ def test_leaves_nothing(boot, product, xlen, isolation):
 def test_finds_nothing_of_its_own(boot, product, xlen, isolation):
     """The same when it starts anew: registers and RAM are those of a first start."""
     setup = isolated(isolation, "v=on", xlen=xlen)
-    node = guest(product, "dirty", f"only=entry,residue then=reboot {known_faults(setup)}", xlen, memory="4M")
+    node = guest(product, "dirty", f"only=entry,zero,residue then=reboot {known_faults(setup)}", xlen, memory="4M")
     machine = boot(manifest(node), smp=1, **setup)
     for _ in range(8):
         machine.expect(r"# residue\r?\n")
@@ -202,7 +202,7 @@ def test_host_memory_above_4g(boot, product, isolation):
     node = guest(product, "high", f"only=loads,edges,ram {known_faults(isolated(isolation))}", memory="3G",
                   memory_base=place(0x100000000))
     machine = boot(manifest(low, node), mem="6G", smp=2, **isolated(isolation))
-    machine.expect(r"\(high\), physical RAM base 0x([0-9a-f]+)")
+    machine.expect(r"\(high\), physical RAM base 0x([0-9a-f]+),")
     assert int(machine.match[1], 16) >= 1 << 32
     machine.expect(r"# RAM 0x100000000, 3145728 KiB")
     passes(machine)

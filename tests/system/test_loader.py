@@ -13,11 +13,17 @@ ADDRESSES = {
     "page": 0x84001000,             # aligned to 4 KiB and to nothing more
     "behind": 0x80001000,           # right behind the trampoline, where capsules will be
     "manifest": 0x8A000000,         # above the manifest
-    "top": 0xBFF80000,              # about where it wants to be, with 1 GiB
-    "near-top": 0xBFF41000,         # across the start of that place
     "tree": 0xBFE80000,             # not far behind the host's tree
     "last": 0xC0000000 - 0x100000,  # as high as its own .bss lets it
 }
+END = 0xC0000000  # of RAM, with 1 GiB
+
+
+def home(elf):
+    """Where it wants to be: a power of two at the end of RAM."""
+    lines = subprocess.run(["riscv64-linux-gnu-nm", str(elf)], check=True, capture_output=True, text=True).stdout
+    end = next(int(line.split()[0], 16) for line in lines.splitlines() if line.endswith(" image_end"))
+    return END - (1 << (end - 0x80000000 - 1).bit_length())
 
 
 def check(machine):
@@ -38,6 +44,14 @@ def test_middle(boot, product, isolation):
 @pytest.mark.parametrize("place", ADDRESSES)
 def test_place(boot, product, place, qemu):
     check(boot(manifest(hello(product, vcpus=2)), qemu=qemu, **elsewhere(product, ADDRESSES[place])))
+
+
+@pytest.mark.parametrize("below", [0, 0x3F000], ids=["there", "across"])
+def test_at_home(boot, product, below):
+    """Where it would move to, or across the start of that place."""
+    address = home(product("rv64/diosix.elf")) - below
+    machine = boot(manifest(hello(product, vcpus=2)), **elsewhere(product, address))
+    check(machine)
 
 
 @pytest.mark.parametrize("isolation", ISOLATIONS)
@@ -96,11 +110,11 @@ def test_image(boot, product, with_manifest):
     check(boot(None, kernel=with_manifest("edge", manifest(hello(product, "inside")))))
 
 
-@pytest.mark.parametrize("address", [0x80001000, 0x84000000, 0xBFF80000], ids=hex)
+@pytest.mark.parametrize("address", [0x80001000, 0x84000000, None], ids=["low", "middle", "home"])
 def test_image_binary(boot, product, with_manifest, address):
     """The flat one, put anywhere."""
-    binary = with_manifest("edge", manifest(hello(product, "inside"))).with_suffix(".bin")
-    check(boot(None, **elsewhere(product, address, binary=binary)))
+    elf = with_manifest("edge", manifest(hello(product, "inside")))
+    check(boot(None, **elsewhere(product, address or home(elf), binary=elf.with_suffix(".bin"))))
 
 
 def test_initrd_goes_first(boot, product, with_manifest):

@@ -9,7 +9,7 @@ import pytest
 
 import harness
 from edges import alerts
-from harness import ISOLATIONS, capsule, isolated, manifest
+from harness import ISOLATIONS, capsule, isolated, manifest, usually
 
 MEGABYTE = 1 << 20
 
@@ -39,7 +39,7 @@ def newer():
 
 
 @pytest.mark.parametrize("place", ROWS)
-@pytest.mark.parametrize("isolation", ISOLATIONS)
+@pytest.mark.parametrize("isolation", usually(ISOLATIONS, ["hyp"]))
 def test_newer_kernel(boot, newer, isolation, place):
     """It starts all vCPUs, finds nothing wrong with its machine, gives a shell, and starts anew."""
     setup = dict(PLACES[place])

@@ -145,6 +145,6 @@ def test_its_sieve(boot, isolation, xlen):
     """Primes in static, mapped and lazily mapped memory."""
     node = capsule("suite", kernel=suite(xlen, "sieve"), initrd=False, console=None, memory="512M")
     machine = boot(manifest(node), xlen=xlen, **isolated(isolation))
-    machine.expect(r"EXIT: STATUS=(\d+)", 600)
+    machine.expect(r"EXIT: STATUS=(\d+)\s", 600)
     assert machine.match[1] == "1"
     assert machine.console.count(":78498 out of 1000000") == 2 and ":5761455 out of 100000000" in machine.console

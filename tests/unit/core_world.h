@@ -16,10 +16,12 @@
 
 #include <cmocka.h>
 
-#include "core/capsule.h"
+#include "core/capsules.h"
 #include "core/fence.h"
 #include "core/hart.h"
+#include "core/life.h"
 #include "core/log.h"
+#include "core/reaper.h"
 #include "core/scheduler.h"
 #include "diosix/sbi.h"
 #include "fake_arch.h"
@@ -39,7 +41,8 @@ static struct {
     void (*on_ring)(void);
     void (*on_enter)(void);
     void (*on_prepare)(struct capsule *capsule);
-    unsigned enters, prepares, all_stopped;
+    unsigned prepare_steps[CAPSULES];
+    unsigned enters, prepares, all_stopped, detached, discarded;
     struct capsule capsules[CAPSULES];
     struct vcpu vcpus[CAPSULES][VCPUS];
     uint8_t ram[CAPSULES][RAM_SIZE];
@@ -140,7 +143,7 @@ static inline struct vcpu *interrupt(unsigned hart)
 
 static void world_enter(struct hart *hart, struct capsule *capsule)
 {
-    assert_ptr_not_equal(hart->protected_for, capsule);
+    assert_int_not_equal(hart->protected_for, capsule->id);
     core.enters++;
     if (core.on_enter != NULL) {
         void (*hook)(void) = core.on_enter;
@@ -151,18 +154,38 @@ static void world_enter(struct hart *hart, struct capsule *capsule)
 
 static void world_verify(const struct hart *hart, const struct capsule *capsule)
 {
-    assert_ptr_equal(hart->protected_for, capsule);
+    assert_int_equal(hart->protected_for, capsule->id);
 }
 
 static const struct isolation_ops world_isolation = {.name = "fake", .enter = world_enter, .verify = world_verify};
 
-static void world_prepare(struct capsule *capsule)
+/* In two steps. */
+static bool world_prepare(struct capsule *capsule)
 {
+    if (core.prepare_steps[capsule - core.capsules]++ % 2 == 0) {
+        return false;
+    }
     core.prepares++;
     if (core.on_prepare != NULL) {
         core.on_prepare(capsule);
     }
+    return true;
 }
+
+static void world_detach(struct capsule *capsule)
+{
+    (void)capsule;
+    core.detached++;
+}
+
+static void world_discard(struct capsule *capsule)
+{
+    (void)capsule;
+    core.discarded++;
+}
+
+static const struct capsule_hooks world_hooks = {
+    .prepare = world_prepare, .detach = world_detach, .discard = world_discard};
 
 static void world_all_stopped(void)
 {
@@ -173,14 +196,15 @@ static void world_all_stopped(void)
 static inline struct capsule *make_capsule(unsigned n, uint32_t vcpus)
 {
     struct capsule *capsule = &core.capsules[n];
-    capsule->id = n + 1;
     capsule->config.vcpus = vcpus;
+    capsule->config.weight = CAPSULE_WEIGHT_USUAL;
     snprintf(capsule->config.name, sizeof(capsule->config.name), "guest%u", n);
     capsule->ram = (struct range){RAM_BASE, RAM_SIZE};
     capsule->pieces[0] = (struct ram_piece){.size = RAM_SIZE, .host = {(uintptr_t)core.ram[n]}};
     capsule->piece_count = 1;
     capsule->isolation = &world_isolation;
-    capsule->prepare = world_prepare;
+    capsule->hooks = &world_hooks;
+    capsule->life.due = TIMER_NEVER;
     capsule->plan.entry = RAM_BASE + 0x1000;
     capsule->plan.tree_offset = 0x8000;
     capsule->vcpus = core.vcpus[n];
@@ -190,8 +214,8 @@ static inline struct capsule *make_capsule(unsigned n, uint32_t vcpus)
         core.vcpus[n][id] = (struct vcpu){.capsule = capsule, .id = id, .deadline = TIMER_NEVER};
         atomic_store(&core.vcpus[n][id].hsm, SBI_HSM_STOPPED);
     }
-    capsule->next = capsules;
-    capsules = capsule;
+    capsules_add(capsule);
+    capsule->id = n + 1;
     return capsule;
 }
 
@@ -235,6 +259,7 @@ static inline void world_make(unsigned hart_number)
     core.now = 1000;
     scheduler_init(HZ);
     capsule_set_idle(world_all_stopped);
+    reaper_init(NULL);
     log_set_level(LOG_DEBUG);
 }
 
@@ -263,7 +288,8 @@ static inline void world_end(void)
 {
     core.on_ring = core.on_enter = NULL;
     for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
-        capsule_stop(capsule, STOP_KILLED, "%s", "");
+        struct refusal refusal;
+        (void)capsule_request(capsule, REQUEST_KILL, "the test", &refusal);
     }
     for (unsigned n = 0; n < hart_count; n++) {
         fake_of(n)->on_save = NULL;
@@ -272,7 +298,7 @@ static inline void world_end(void)
     for (struct capsule *capsule = capsules; capsule != NULL; capsule = capsule->next) {
         assert_true(capsule_state(capsule) == CAPSULE_STOPPED || capsule_state(capsule) == CAPSULE_CRASHED ||
                     capsule_state(capsule) == CAPSULE_LOADED);
-        assert_int_equal(atomic_load(&capsule->loaded), 0);
+        assert_int_equal(capsule_holds(capsule), 0);
         for (uint32_t id = 0; id < capsule->config.vcpus; id++) {
             assert_int_equal(atomic_load(&capsule_vcpu(capsule, id)->run), RUN_OFF);
             assert_int_equal(atomic_load(&capsule_vcpu(capsule, id)->hsm), SBI_HSM_STOPPED);

@@ -95,11 +95,13 @@ void arch_context_reset(struct arch_context *context, unsigned long entry, unsig
     uint8_t *vector = context->vector;
     size_t vector_size = context->vector_size;
     bool is_virtual = context->is_virtual;
+    bool own_hart = context->own_hart;
 
     memset(context, 0, sizeof(*context));
     context->vector = vector;
     context->vector_size = vector_size;
     context->is_virtual = is_virtual;
+    context->own_hart = own_hart;
     if (vector != NULL) {
         memset(vector, 0, vector_size);
     }
@@ -290,6 +292,50 @@ bool arch_answers(uint64_t address, unsigned bytes)
 {
     (void)bytes;
     return address != 0;
+}
+
+static uint32_t read_register(uint64_t address, unsigned bytes)
+{
+    uint32_t value = 0;
+    if (fake_arch.on_mmio_read != NULL) {
+        return fake_arch.on_mmio_read(address, bytes);
+    }
+    memcpy(&value, (const void *)(uintptr_t)address, bytes);
+    return value;
+}
+
+static void write_register(uint64_t address, unsigned bytes, uint32_t value)
+{
+    if (fake_arch.on_mmio_write != NULL) {
+        fake_arch.on_mmio_write(address, bytes, value);
+        return;
+    }
+    memcpy((void *)(uintptr_t)address, &value, bytes);
+}
+
+uint32_t mmio_read32(uint64_t address)
+{
+    return read_register(address, 4);
+}
+
+uint16_t mmio_read16(uint64_t address)
+{
+    return (uint16_t)read_register(address, 2);
+}
+
+uint8_t mmio_read8(uint64_t address)
+{
+    return (uint8_t)read_register(address, 1);
+}
+
+void mmio_write32(uint64_t address, uint32_t value)
+{
+    write_register(address, 4, value);
+}
+
+void mmio_write8(uint64_t address, uint8_t value)
+{
+    write_register(address, 1, value);
 }
 
 /* --- time and entropy --- */

@@ -56,6 +56,10 @@ struct fake_arch {
         const char *what); /* called after "stage2", "fence_stage2" and "pmp": in which order; may be NULL */
     unsigned fences_vma, fences_i, fences_memory, fences_stage2;
 
+    /* The host's device registers; NULL: addresses are native memory. */
+    uint32_t (*on_mmio_read)(uint64_t address, unsigned bytes);
+    void (*on_mmio_write)(uint64_t address, unsigned bytes, uint32_t value);
+
     uint64_t time;
     unsigned long cycles;
     bool entropy_fails;

@@ -127,12 +127,13 @@ void *capsule_ram(const struct capsule *capsule, gpa_t address, uint64_t length)
     return adjacent == length ? place : NULL;
 }
 
-void capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *format, ...)
+bool capsule_stop(struct capsule *capsule, enum stop_reason reason, const char *format, ...)
 {
     assert_ptr_equal(capsule, &world.capsule);
     assert_non_null(format);
     world.stops++;
     world.stop_reason = reason;
+    return true;
 }
 
 /* --- making calls --- */
@@ -143,6 +144,7 @@ static inline void world_make(uint32_t vcpus)
     fake_arch_reset();
     memset(&world, 0, sizeof(world));
     world.capsule.config.vcpus = vcpus;
+    world.capsule.config.weight = CAPSULE_WEIGHT_USUAL;
     world.capsule.vcpus = world.vcpus;
     world.capsule.vcpu_stride = sizeof(world.vcpus[0]);
     world.capsule.ram = (struct range){RAM_BASE, RAM_SIZE};

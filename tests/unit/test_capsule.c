@@ -168,10 +168,52 @@ static void test_filling(void **state)
         assert_int_equal(core.ram[0][step * 64 * KIB], 0xaa); /* no byte more than a step */
         assert_int_equal(core.prepares, 0);
     }
+    assert_false(capsule_fill(capsule)); /* then comes preparing, in steps too */
+    assert_int_equal(core.prepares, 0);
     assert_true(capsule_fill(capsule));
     assert_int_equal(core.prepares, 1);
     assert_int_equal(capsule_state(capsule), CAPSULE_RUNNING);
     check_images();
+    atomic_store(&capsule->state, CAPSULE_LOADED);
+}
+
+static unsigned further_steps;
+
+/* True again and again once it is done, as preparing comes after it in steps. */
+static bool do_further(struct capsule *capsule)
+{
+    if (further_steps == 0) {
+        return true;
+    }
+    assert_int_equal(capsule->fill_cursor, RAM_SIZE);
+    assert_int_equal(core.prepares, 0);
+    return --further_steps == 0;
+}
+
+/* What the layers above have to fill or scrub comes after RAM, in steps of its own. */
+static void test_further_steps(void **state)
+{
+    (void)state;
+    struct capsule *capsule = make_capsule(0, 1);
+    static struct capsule_hooks hooks;
+    hooks = *capsule->hooks;
+    hooks.fill = do_further;
+    hooks.scrub = do_further;
+    capsule->hooks = &hooks;
+    const unsigned steps = (RAM_SIZE + 64 * KIB - 1) / (64 * KIB);
+    for (unsigned scrub = 0; scrub < 2; scrub++) {
+        bool (*const step)(struct capsule *) = scrub ? capsule_scrub : capsule_fill;
+        capsule->fill_cursor = 0;
+        core.prepares = 0;
+        further_steps = 3;
+        atomic_store(&capsule->state, scrub ? CAPSULE_DESTROYING : CAPSULE_FILLING);
+        for (unsigned n = 0; n < steps + 2; n++) {
+            assert_false(step(capsule));
+        }
+        assert_true(step(capsule) || (!scrub && step(capsule)));
+        assert_int_equal(further_steps, 0);
+        assert_int_equal(core.prepares, scrub ? 0 : 1);
+    }
     atomic_store(&capsule->state, CAPSULE_LOADED);
 }
 
@@ -188,6 +230,7 @@ static void test_filling_pieces(void **state)
         assert_int_equal(capsule->fill_cursor, step * 64 * KIB);
         assert_int_equal(*host_byte(step * 64 * KIB), 0xaa);
     }
+    assert_false(capsule_fill(capsule));
     assert_true(capsule_fill(capsule));
     static uint8_t linear[RAM_SIZE];
     for (size_t n = 0; n < RAM_SIZE; n++) {
@@ -266,7 +309,7 @@ static void test_start_only_from_rest(void **state)
         assert_int_equal(capsule_state(capsule), busy[n]);
         assert_int_equal(capsule->fill_cursor, 77);
         assert_int_equal(atomic_load(&capsule->vcpus->run), RUN_OFF);
-        assert_int_equal(atomic_load(&capsule->loaded), 0);
+        assert_int_equal(capsule_holds(capsule), 0);
     }
     static const enum capsule_state rest[] = {CAPSULE_LOADED, CAPSULE_STOPPED, CAPSULE_CRASHED};
     for (size_t n = 0; n < ARRAY_LENGTH(rest); n++) {
@@ -417,51 +460,275 @@ static void test_reset_forgets(void **state)
     assert_int_equal(fake_of(1)->virtual_pending, 0);
 }
 
-/* A guest that resets itself without end writes a few lines, then one now and then that says how many it kept back. */
-static void test_resets_do_not_fill_the_log(void **state)
+/* --- restarts --- */
+
+/* Runs hart 0 as far as the capsule's next life. */
+static void lives_again(struct capsule *capsule)
+{
+    struct vcpu *vcpu = next(0);
+    if (vcpu == NULL) { /* it waits: for as long as the hart's timer says */
+        assert_int_equal(capsule_state(capsule), CAPSULE_BACKOFF);
+        core.now = core.timer[0];
+        vcpu = next(0);
+    }
+    assert_ptr_equal(vcpu, capsule->vcpus);
+    assert_int_equal(capsule_state(capsule), CAPSULE_RUNNING);
+}
+
+static void end_life(struct capsule *capsule, enum stop_reason reason)
+{
+    capsule_stop(capsule, reason, "%s", "");
+}
+
+/* Which ends of a life are followed by another. */
+static void test_restart_policies(void **state)
+{
+    (void)state;
+    static const struct {
+        enum stop_reason reason;
+        bool restarts[3]; /* by policy */
+        enum capsule_state end;
+    } rows[] = {
+        {STOP_POWER_OFF, {false, false, true}, CAPSULE_STOPPED}, {STOP_RESET, {true, true, true}, CAPSULE_STOPPED},
+        {STOP_FAILURE, {false, true, true}, CAPSULE_STOPPED},    {STOP_CRASH, {false, true, true}, CAPSULE_CRASHED},
+        {STOP_WATCHDOG, {false, true, true}, CAPSULE_CRASHED},   {STOP_KILLED, {false, false, false}, CAPSULE_STOPPED},
+        {STOP_RESTART, {true, true, true}, CAPSULE_STOPPED},
+    };
+    struct capsule *capsule = make_capsule(0, 1);
+    for (size_t n = 0; n < ARRAY_LENGTH(rows); n++) {
+        for (unsigned policy = RESTART_NEVER; policy <= RESTART_ALWAYS; policy++) {
+            capsule->config.restart = (enum restart_policy)policy;
+            capsule_start(capsule);
+            lives_again(capsule);
+            core.now += SHORT_LIFE_SECONDS * (uint64_t)HZ;
+            end_life(capsule, rows[n].reason);
+            if (rows[n].restarts[policy]) {
+                lives_again(capsule);
+                core.now += SHORT_LIFE_SECONDS * (uint64_t)HZ;
+                end_life(capsule, STOP_KILLED);
+                assert_null(next(0));
+                assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+            } else {
+                assert_null(next(0));
+                assert_int_equal(capsule_state(capsule), rows[n].end);
+            }
+        }
+    }
+}
+
+/* The first short life is followed by another at once, the next ones after longer and longer waits, the last by none.
+ */
+static void test_crash_loop(void **state)
 {
     (void)state;
     struct capsule *capsule = run_capsule(0, 1);
-    unsigned before = log_count("stopped: reset");
-    for (unsigned n = 0; n < 200; n++) {
-        capsule_stop(capsule, STOP_RESET, "%s", "");
-        assert_ptr_equal(next(0), capsule->vcpus);
+    uint64_t wait = 0;
+    for (unsigned n = 1; n < SHORT_LIVES_MAX; n++) {
+        const uint64_t before = core.now;
+        end_life(capsule, STOP_RESET);
+        lives_again(capsule);
+        assert_int_equal(core.now - before, wait * HZ / 1000);
+        wait = n == 1 ? BACKOFF_FIRST_MS : MIN(2 * wait, (uint64_t)BACKOFF_LONGEST_MS);
     }
-    assert_int_equal(log_count("stopped: reset") - before, LOG_BURST);
-    core.now += HZ;
-    capsule_stop(capsule, STOP_RESET, "%s", "");
-    assert_ptr_equal(next(0), capsule->vcpus);
-    assert_int_equal(log_count("stopped: reset") - before, LOG_BURST + 1);
-    assert_int_equal(log_count("190 resets before that were not reported"), 1);
-    /* Other ends are always told. */
-    for (unsigned n = 0; n < 20; n++) {
-        capsule_stop(capsule, STOP_RESET, "%s", "");
-        assert_ptr_equal(next(0), capsule->vcpus);
-    }
-    before = log_count("stopped: killed: at last");
-    capsule_stop(capsule, STOP_KILLED, "at last");
+    end_life(capsule, STOP_RESET);
     assert_null(next(0));
-    assert_int_equal(log_count("stopped: killed: at last") - before, 1);
+    assert_int_equal(capsule_state(capsule), CAPSULE_CRASHED);
+    assert_int_equal(log_count("lived less than 10 s 8 times in a row: not started again"), 1);
+    assert_int_equal(core.all_stopped, 1);
+    /* An operator may start it all the same, and then it has all its lives again. */
+    struct refusal refusal;
+    assert_int_equal(capsule_request(capsule, REQUEST_START, "the test", &refusal), DX_OK);
+    lives_again(capsule);
+    end_life(capsule, STOP_RESET);
+    assert_ptr_equal(next(0), capsule->vcpus);
 }
 
-/* Started vCPUs are counted right over stops: slices come and go with them. */
-static void test_count_over_resets(void **state)
+/* A long life in between, and it doesn't count as a loop. */
+static void test_long_lives_are_no_loop(void **state)
 {
     (void)state;
-    world_hart_count(1);
-    struct capsule *capsule = run_capsule(0, 3);
-    for (unsigned round = 0; round < 3; round++) {
-        assert_null(atomic_load(&core.harts[0].slice.heap));
-        for (uint32_t id = 1; id < 3; id++) {
-            struct vcpu *vcpu = capsule_vcpu(capsule, id);
-            atomic_store(&vcpu->hsm, SBI_HSM_START_PENDING);
-            vcpu_start(vcpu, RAM_BASE, 0);
-        }
-        assert_ptr_equal(next(0), capsule->vcpus);
-        assert_non_null(atomic_load(&core.harts[0].slice.heap));
-        capsule_stop(capsule, STOP_RESET, "%s", "");
-        assert_ptr_equal(next(0), capsule->vcpus);
+    struct capsule *capsule = run_capsule(0, 1);
+    for (unsigned n = 0; n < 5 * SHORT_LIVES_MAX; n++) {
+        core.now += n % 4 == 0 ? SHORT_LIFE_SECONDS * (uint64_t)HZ : 0;
+        end_life(capsule, STOP_RESET);
+        lives_again(capsule);
     }
+}
+
+/* Whoever waits for his restart can be started now, or not at all. */
+static void test_requests_in_back_off(void **state)
+{
+    (void)state;
+    struct refusal refusal;
+    struct capsule *capsule = run_capsule(0, 1);
+    for (unsigned n = 0; n < 2; n++) {
+        end_life(capsule, STOP_RESET);
+        assert_ptr_equal(next(0), capsule->vcpus);
+        end_life(capsule, STOP_RESET);
+        assert_null(next(0));
+        assert_int_equal(capsule_state(capsule), CAPSULE_BACKOFF);
+        assert_int_equal(core.all_stopped, 0);
+        const enum capsule_request request = n == 0 ? REQUEST_START : REQUEST_KILL;
+        assert_int_equal(capsule_request(capsule, request, "the test", &refusal), DX_OK);
+        assert_ptr_equal(next(0), n == 0 ? capsule->vcpus : NULL);
+    }
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+    assert_int_equal(core.all_stopped, 1);
+    core.now += 10 * HZ;
+    assert_null(next(0)); /* the timer comes for nothing */
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+}
+
+/* --- being asked to power off --- */
+
+static unsigned asked_bytes(struct capsule *capsule, char *text)
+{
+    unsigned count = 0;
+    for (int byte = 0; (byte = console_port_get(&capsule->console)) >= 0; count++) {
+        text[count] = (char)byte;
+    }
+    text[count] = '\0';
+    return count;
+}
+
+/* Three keys, then patience, then the kill. */
+static void test_stop_asks_then_kills(void **state)
+{
+    (void)state;
+    char text[16];
+    struct refusal refusal;
+    struct capsule *capsule = run_capsule(0, 1);
+    const uint64_t before = core.now;
+    assert_int_equal(capsule_request(capsule, REQUEST_STOP, "the test", &refusal), DX_OK);
+    assert_int_equal(capsule_request(capsule, REQUEST_STOP, "the test", &refusal), DX_OK); /* changes nothing */
+    for (const char *key = "suo"; *key != '\0'; key++) {
+        assert_ptr_equal(interrupt(0), capsule->vcpus);
+        assert_int_equal(asked_bytes(capsule, text), 1);
+        assert_int_equal(text[0], *key);
+        core.now = core.timer[0];
+    }
+    assert_int_equal(core.now - before, STOP_GRACE_SECONDS * (uint64_t)HZ);
+    assert_null(interrupt(0));
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+    assert_int_equal(log_count("stopped: killed: it did not power off within 15 s"), 1);
+}
+
+/* A guest that does as it is asked stays off, whatever its policy. */
+static void test_stop_is_obeyed(void **state)
+{
+    (void)state;
+    struct refusal refusal;
+    struct capsule *capsule = run_capsule(0, 1);
+    capsule->config.restart = RESTART_ALWAYS;
+    assert_int_equal(capsule_request(capsule, REQUEST_STOP, "the test", &refusal), DX_OK);
+    end_life(capsule, STOP_POWER_OFF);
+    assert_null(next(0));
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+    core.now += 60 * HZ;
+    assert_null(next(0));
+    assert_int_equal(log_count("it did not power off"), 1); /* the one of the test before: the log's ring goes on */
+}
+
+/* --- pausing --- */
+
+static void test_pause_and_resume(void **state)
+{
+    (void)state;
+    struct refusal refusal;
+    struct capsule *capsule = run_capsule(0, 3);
+    struct vcpu *running = run_vcpu(capsule, 1, 1);
+    struct vcpu *sleeping = run_vcpu(capsule, 2, 2);
+    fake_of(2)->virtual_enabled = BIT(IRQ_S_SOFT);
+    vcpu_wait(sleeping);
+    assert_null(next(2));
+    assert_int_equal(capsule_request(capsule, REQUEST_PAUSE, "the test", &refusal), DX_OK);
+    assert_int_equal(capsule_state(capsule), CAPSULE_PAUSED);
+    assert_null(next(0));
+    assert_null(interrupt(1));
+    assert_int_equal(capsule_holds(capsule), 0);
+    assert_int_equal(atomic_load(&running->run), RUN_PARKED);
+    assert_int_equal(atomic_load(&sleeping->run), RUN_WAITING);
+    vcpu_post(sleeping, EVENT_IPI);
+    assert_int_equal(atomic_load(&sleeping->run), RUN_PARKED);
+    assert_null(next(2));
+    assert_int_equal(core.all_stopped, 0);
+    assert_int_equal(capsule_request(capsule, REQUEST_PAUSE, "the test", &refusal), DX_WRONG_STATE);
+    assert_int_equal(capsule_request(capsule, REQUEST_START, "the test", &refusal), DX_WRONG_STATE);
+    assert_int_equal(capsule_request(capsule, REQUEST_RESUME, "the test", &refusal), DX_OK);
+    for (unsigned n = 0; n < 3; n++) {
+        assert_ptr_equal(next(n), capsule_vcpu(capsule, n));
+    }
+    assert_int_equal(fake_of(2)->virtual_pending, BIT(IRQ_S_SOFT));
+}
+
+/* The pause comes while a hart is about to take the vCPU, the resume before it has parked it. */
+static void test_kill_while_paused(void **state)
+{
+    (void)state;
+    struct refusal refusal;
+    struct capsule *capsule = run_capsule(0, 2);
+    run_vcpu(capsule, 1, 1);
+    assert_int_equal(capsule_request(capsule, REQUEST_PAUSE, "the test", &refusal), DX_OK);
+    assert_null(next(0));
+    assert_null(interrupt(1));
+    assert_int_equal(capsule_request(capsule, REQUEST_KILL, "the test", &refusal), DX_OK);
+    assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
+    assert_int_equal(core.all_stopped, 1);
+}
+
+static void test_restart_while_paused(void **state)
+{
+    (void)state;
+    struct refusal refusal;
+    struct capsule *capsule = run_capsule(0, 1);
+    assert_int_equal(capsule_request(capsule, REQUEST_PAUSE, "the test", &refusal), DX_OK);
+    assert_null(next(0));
+    assert_int_equal(capsule_request(capsule, REQUEST_RESTART, "the test", &refusal), DX_OK);
+    assert_ptr_equal(next(0), capsule->vcpus);
+    assert_int_equal(core.prepares, 2);
+}
+
+/* --- destroying --- */
+
+/* Everyone passes; asleep or in a guest. */
+static void all_pass(void)
+{
+    for (unsigned n = 0; n < hart_count; n++) {
+        if (core.asleep[n] || core.harts[n].current == NULL) {
+            (void)next(n);
+        } else {
+            (void)interrupt(n);
+        }
+    }
+}
+
+static void test_destroy(void **state)
+{
+    (void)state;
+    struct refusal refusal;
+    struct capsule *other = run_capsule(1, 1);
+    struct capsule *capsule = make_capsule(0, 2);
+    capsule_start(capsule);
+    assert_ptr_equal(next(1), capsule->vcpus);
+    assert_int_equal(capsule_request(capsule, REQUEST_DESTROY, "the test", &refusal), DX_WRONG_STATE);
+    memset(core.ram[0], 0xaa, RAM_SIZE);
+    capsule_stop(capsule, STOP_KILLED, "%s", "");
+    assert_null(next(1));
+    assert_int_equal(core.ram[0][RAM_SIZE - 1], 0xaa); /* kept for inspection */
+    assert_int_equal(capsule_request(capsule, REQUEST_DESTROY, "the test", &refusal), DX_OK);
+    assert_int_equal(capsule_request(capsule, REQUEST_START, "the test", &refusal), DX_WRONG_STATE);
+    assert_null(next(1));
+    for (size_t n = 0; n < RAM_SIZE; n++) {
+        assert_int_equal(core.ram[0][n], 0);
+    }
+    assert_null(capsule_find("guest0"));
+    assert_int_equal(core.detached, 1);
+    assert_int_equal(core.discarded, 0); /* harts 0, 2 and 3 may be looking at it */
+    assert_int_equal(reaper_waiting(), 1);
+    all_pass();
+    assert_int_equal(core.discarded, 1);
+    assert_int_equal(reaper_waiting(), 0);
+    assert_ptr_equal(core.harts[0].current, other->vcpus);
 }
 
 /* --- crashes --- */
@@ -504,6 +771,7 @@ int main(void)
         CORE_TEST(test_capsule_ram_in_pieces),
         CORE_TEST(test_parts_make_up_the_whole),
         CORE_TEST(test_filling),
+        CORE_TEST(test_further_steps),
         CORE_TEST(test_filling_pieces),
         CORE_TEST(test_filling_is_bounded),
         CORE_TEST(test_filling_is_announced),
@@ -515,8 +783,16 @@ int main(void)
         CORE_TEST(test_stop_while_filling),
         CORE_TEST(test_others_live_on),
         CORE_TEST(test_reset_forgets),
-        CORE_TEST(test_resets_do_not_fill_the_log),
-        CORE_TEST(test_count_over_resets),
+        CORE_TEST(test_restart_policies),
+        CORE_TEST(test_crash_loop),
+        CORE_TEST(test_long_lives_are_no_loop),
+        CORE_TEST(test_requests_in_back_off),
+        CORE_TEST(test_stop_asks_then_kills),
+        CORE_TEST(test_stop_is_obeyed),
+        CORE_TEST(test_pause_and_resume),
+        CORE_TEST(test_kill_while_paused),
+        CORE_TEST(test_restart_while_paused),
+        CORE_TEST(test_destroy),
         CORE_TEST(test_crash),
         CORE_TEST(test_crash_of_unknown_cause),
     };

@@ -276,6 +276,26 @@ static void test_reset(void **state)
     assert_false(lock_held(&two));
 }
 
+static void ask_again(struct device *device, uint32_t index, uint64_t value)
+{
+    (void)index;
+    device->again = value != 0;
+}
+
+/* A handler's word that there is more to do is for the store that it was called for alone. */
+static void test_again(void **state)
+{
+    static const struct device_register row = {.name = "again", .width = 4, .access = REG_W, .write = ask_again};
+    static const struct device_class class = {.name = "again", .registers = &row, .register_count = 1};
+    struct device device = make(&class, BASE, WINDOW);
+    (void)state;
+    assert_true(device_write(&device, (gpa_t){BASE}, 4, 0));
+    assert_false(device_write(&device, (gpa_t){BASE}, 4, 1));
+    assert_true(device_write(&device, (gpa_t){BASE + 4}, 4, 1)); /* no register */
+    assert_false(device_write(&device, (gpa_t){BASE}, 4, 1));
+    assert_true(device_write(&device, (gpa_t){BASE}, 4, 0));
+}
+
 static void test_line_to_nowhere(void **state)
 {
     const struct irq_line line = {.set = NULL};
@@ -295,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_add_impossible_windows),
         cmocka_unit_test(test_full_bus_finds_each),
         cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_again),
         cmocka_unit_test(test_line_to_nowhere),
     };
 

@@ -14,7 +14,7 @@
 
 static const struct guest_isa_options none = {.vector = false};
 static const struct guest_isa_options all = {
-    .vector = true, .sstc = true, .zicbom = true, .zicboz = true, .svpbmt = true, .svinval = true};
+    .vector = true, .sstc = true, .zicbom = true, .zicboz = true, .zicbop = true, .svpbmt = true, .svinval = true};
 
 static void assert_isa(const char *host, const struct guest_isa_options *options, const char *want)
 {
@@ -39,24 +39,38 @@ static void test_qemu_10(void **state)
         "rv64imafdch_zic64b_zicbom_zicbop_zicboz_ziccamoa_ziccif_zicclsm_ziccrse_zicntr_zicsr_zifencei_zihintntl_"
         "zihintpause_zihpm_zmmul_za64rs_zaamo_zalrsc_zawrs_zfa_zca_zcd_zba_zbb_zbc_zbs_shcounterenw_shgatpa_shtvala_"
         "shvsatpa_shvstvala_shvstvecd_smrnmi_ssccptr_sscounterenw_sstc_sstvala_sstvecd_svadu_svvptc";
-    assert_isa(host, &none,
-               "rv64imafdc_zicbop_zicntr_zicsr_zifencei_zihintntl_zihintpause_zmmul_zaamo_zalrsc_zawrs_zfa_zca_zcd_zba_"
-               "zbb_zbc_zbs");
+    assert_isa(
+        host, &none,
+        "rv64imafdc_zicntr_zicsr_zifencei_zihintntl_zihintpause_zmmul_zaamo_zalrsc_zawrs_zfa_zca_zcd_zba_zbb_zbc_"
+        "zbs");
     assert_isa(host, &all,
                "rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicsr_zifencei_zihintntl_zihintpause_zmmul_zaamo_zalrsc_zawrs_"
                "zfa_zca_zcd_zba_zbb_zbc_zbs_sstc");
+}
+
+static void test_list(void **state)
+{
+    (void)state;
+    char out[GUEST_ISA_MAX];
+    assert_int_equal(guest_isa_list("rv64imac_zicsr_zba", out, sizeof(out)), 18);
+    assert_memory_equal(out, "i\0m\0a\0c\0zicsr\0zba", 18);
+    assert_int_equal(guest_isa_list("rv64imac_zicsr_zba", out, 14), 14); /* what fits whole */
+    assert_int_equal(guest_isa_list("rv64imac_zicsr_zba", out, 17), 14);
+    assert_int_equal(guest_isa_list("rv64imac_zicsr_zba", out, 0), 0);
+    assert_int_equal(guest_isa_list("", out, sizeof(out)), 0);
 }
 
 static void test_each_option_alone(void **state)
 {
     (void)state;
     static const char host[] = "rv64imv_zicbom_zicboz_zicbop_zvfh_zvbb_zvkned_sstc_svpbmt";
-    assert_isa(host, &none, "rv64im_zicbop");
-    assert_isa(host, &(struct guest_isa_options){.vector = true}, "rv64imv_zicbop_zvfh_zvbb_zvkned");
-    assert_isa(host, &(struct guest_isa_options){.sstc = true}, "rv64im_zicbop_sstc");
-    assert_isa(host, &(struct guest_isa_options){.zicbom = true}, "rv64im_zicbom_zicbop");
-    assert_isa(host, &(struct guest_isa_options){.zicboz = true}, "rv64im_zicboz_zicbop");
-    assert_isa(host, &(struct guest_isa_options){.svpbmt = true}, "rv64im_zicbop_svpbmt");
+    assert_isa(host, &none, "rv64im");
+    assert_isa(host, &(struct guest_isa_options){.vector = true}, "rv64imv_zvfh_zvbb_zvkned");
+    assert_isa(host, &(struct guest_isa_options){.sstc = true}, "rv64im_sstc");
+    assert_isa(host, &(struct guest_isa_options){.zicbom = true}, "rv64im_zicbom");
+    assert_isa(host, &(struct guest_isa_options){.zicboz = true}, "rv64im_zicboz");
+    assert_isa(host, &(struct guest_isa_options){.svpbmt = true}, "rv64im_svpbmt");
+    assert_isa(host, &(struct guest_isa_options){.zicbop = true}, "rv64im_zicbop");
 }
 
 /* A guest of a hart that has both is told of the one that it has from the start. */
@@ -295,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_qemu_7_2),
         cmocka_unit_test(test_qemu_10),
         cmocka_unit_test(test_each_option_alone),
+        cmocka_unit_test(test_list),
         cmocka_unit_test(test_hardware_sets_a_and_d),
         cmocka_unit_test(test_common),
         cmocka_unit_test(test_common_of_any_texts),

@@ -900,6 +900,56 @@ static void test_nested_buses(void **state)
     assert_int_equal(machine.uart.interrupt, 33);
 }
 
+/* --- virtio --- */
+
+static void test_virtio_slots(void **state)
+{
+    (void)state;
+    CELLS("/soc", "interrupt-parent", PLIC);
+    add_device("virtio_mmio@10002000", "virtio,mmio", 0x10002000, 0x1000);
+    CELLS("/soc/virtio_mmio@10002000", "interrupts-extended", PLIC, 2);
+    add_device("virtio_mmio@10001000", "virtio,mmio", 0x10001000, 0x1000);
+    CELLS("/soc/virtio_mmio@10001000", "interrupts", 1);
+    add_device("virtio_mmio@10003000", "virtio,mmio", 0x10003000, 0x1000);
+    CELLS("/soc/virtio_mmio@10003000", "interrupts-extended", SYSCON, 3);
+    add_device("virtio_mmio@10004000", "virtio,mmio", 0x10004000, 0x1000);
+    set_text("/soc/virtio_mmio@10004000", "status", "disabled");
+    assert_read();
+    assert_int_equal(machine.virtio_count, 3);
+    for (size_t n = 0; n < 3; n++) {
+        char path[64];
+        snprintf(path, sizeof(path), "/soc/virtio_mmio@1000%u000", (unsigned)n + 1);
+        assert_string_equal(machine.virtio[n].path, path);
+        assert_true(machine.virtio[n].base == 0x10001000 + n * 0x1000);
+        assert_int_equal(machine.virtio[n].interrupt, n == 2 ? 0 : n + 1); /* the last one's isn't the PLIC's */
+    }
+}
+
+/* MACHINE_PATH_MAX with the NUL: one that is longer has none, and nothing of it stays. */
+static void test_virtio_long_path(void **state)
+{
+    (void)state;
+    char name[MACHINE_PATH_MAX + 1] = "v";
+    char path[MACHINE_PATH_MAX + 8];
+    memset(name, 'v', MACHINE_PATH_MAX - 6);
+    snprintf(path, sizeof(path), "/soc/%s", name);
+    assert_int_equal(strlen(path), MACHINE_PATH_MAX - 1);
+    add("/soc", name);
+    set_text(path, "compatible", "virtio,mmio");
+    CELLS(path, "reg", 0, 0x10001000, 0, 0x1000);
+    assert_read();
+    assert_string_equal(machine.virtio[0].path, path);
+    drop(path);
+    strcat(name, "v");
+    strcat(path, "v");
+    add("/soc", name);
+    set_text(path, "compatible", "virtio,mmio");
+    CELLS(path, "reg", 0, 0x10001000, 0, 0x1000);
+    assert_read();
+    assert_int_equal(machine.virtio_count, 1);
+    assert_string_equal(machine.virtio[0].path, "");
+}
+
 /* --- console --- */
 
 static void test_console_by_alias(void **state)
@@ -1250,6 +1300,8 @@ int main(void)
         TEST(test_bus_without_ranges),
         TEST(test_bus_ranges_that_wrap),
         TEST(test_nested_buses),
+        TEST(test_virtio_slots),
+        TEST(test_virtio_long_path),
         TEST(test_console_by_alias),
         TEST(test_console_falls_back),
         TEST(test_console_alias_of_itself),

@@ -31,7 +31,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(file, 0, sizeof(file));
-    config = (struct capsule_config){.name = "test", .vcpus = 1, .bootargs = ""};
+    config = (struct capsule_config){.name = "test", .vcpus = 1, .bootargs = "", .weight = CAPSULE_WEIGHT_USUAL};
     plan = (struct load_plan){.piece_count = 99};
     return 0;
 }
@@ -486,11 +486,11 @@ static void trees_grow_with_vcpus_and_bootargs(void **state)
     memset(bootargs, 'x', sizeof(bootargs) - 1);
     config.vcpus = 32;
     config.bootargs = bootargs;
-    expect_plan(16, ram_of(64 * KIB));
-    assert_true(plan.tree_room == 56 * KIB && plan.tree_offset == 8 * KIB);
-    expect_refusal(16, ram_of(56 * KIB), DX_TOO_LARGE, "need 60 KiB, of 56 KiB");
+    expect_plan(16, ram_of(80 * KIB));
+    assert_true(plan.tree_room == 72 * KIB && plan.tree_offset == 8 * KIB);
+    expect_refusal(16, ram_of(72 * KIB), DX_TOO_LARGE, "need 76 KiB, of 72 KiB");
     expect_plan(16, ram_of(4 * MIB));
-    assert_true(plan.tree_room == 64 * KIB);
+    assert_true(plan.tree_room == 128 * KIB && plan.tree_offset == 4 * MIB - 128 * KIB);
 }
 
 static void what_a_kernel_can_reach(void **state)

@@ -16,13 +16,22 @@
 
 #include "control/launch.h"
 #include "control/machine_parts.h"
+#include "core/capsules.h"
 #include "core/hart.h"
+#include "core/life.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/panic.h"
+#include "core/reaper.h"
 #include "core/scheduler.h"
+#include "core/steal.h"
+#include "device/virtio_blk.h"
 #include "diosix/sbi.h"
 #include "fake_arch.h"
 #include "isolation/isolation.h"
+#include "isolation/pmp_plan.h"
+#include "monitor/terminal_parts.h"
+#include "monitor/terminal.h"
 #include "support.h"
 
 enum { POOL = 32 * MIB, POOL_ALIGN = 16 * MIB, HZ = 1000000, NANOSECONDS = 12345 };
@@ -49,7 +58,8 @@ static void no_timer(struct hart *target, uint64_t deadline)
 
 static struct capsule_config config_of(uint64_t memory)
 {
-    struct capsule_config config = {.name = "debian", .vcpus = 2, .memory = memory, .bootargs = "console=ttyS0"};
+    struct capsule_config config = {
+        .name = "debian", .vcpus = 2, .memory = memory, .bootargs = "console=ttyS0", .weight = CAPSULE_WEIGHT_USUAL};
     config.kernel = (struct blob){kernel, sizeof(kernel)};
     return config;
 }
@@ -296,8 +306,11 @@ static void test_refusals(void **state)
 static void test_memory_ends(void **state)
 {
     (void)state;
-    struct capsule_config config = config_of(64 * KIB);
+    struct capsule_config config = config_of(128 * KIB);
     config.vcpus = CAPSULE_VCPUS_MAX;
+    config.device_count = 2;
+    config.devices[0] = (struct device_config){.name = "disk0", .data = {kernel, 9 * DISK_SECTOR}};
+    config.devices[1] = config.devices[0];
     for (uint64_t from = 0; from <= PAGE_SIZE; from += PAGE_SIZE) {
         unsigned refused = 0;
         enum dx_error error = DX_NO_MEMORY;
@@ -402,6 +415,7 @@ static void test_kinds_differ(void **state)
     struct capsule_config config = config_of(4 * MIB);
     strcpy(what.kinds[HART_PMP].isa, XLEN == 64 ? "rv64imac_zba" : "rv32imac_zba");
     strcpy(what.kinds[HART_HYP].isa, XLEN == 64 ? "rv64imac_zbb" : "rv32imac_zbb");
+    launch_init(&what);
     what.kinds[HART_HYP].features.vlenb = 16;
     assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
     assert_int_equal(capsule->vcpus->context.vector_size, 32 * 16);
@@ -630,6 +644,27 @@ static void test_first_moments(void **state)
     leave();
 }
 
+/* Where a vCPU was told of its steal time, and how much, is forgotten with the life. */
+static void test_new_life_has_lost_no_time(void **state)
+{
+    (void)state;
+    const struct capsule_config config = config_of(4 * MIB);
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    struct vcpu *vcpu = run();
+    assert_true(steal_tell(vcpu, (gpa_t){capsule->ram.base + MIB}));
+    vcpu->steal_ticks += 77;
+    capsule_vcpu(capsule, 1)->sta.on = true;
+    capsule_stop(capsule, STOP_RESET, "%s", "");
+    assert_ptr_equal(scheduler_next(hart), &vcpu->context);
+    assert_false(vcpu->sta.on || capsule_vcpu(capsule, 1)->sta.on);
+    const uint64_t *steal = (const uint64_t *)(uintptr_t)(capsule->ram.base + MIB + 8);
+    assert_int_equal(*steal, 0);
+    assert_true(steal_tell(vcpu, (gpa_t){capsule->ram.base + MIB}));
+    assert_int_equal(*steal, 0);
+    capsule_stop(capsule, STOP_KILLED, "%s", "");
+    leave();
+}
+
 static void test_tree_without_room(void **state)
 {
     (void)state;
@@ -716,6 +751,7 @@ static void test_console_waiters(void **state)
     (void)state;
     struct vcpu *vcpu = running_guest();
     uint8_t byte;
+    console_port_show(&capsule->console, true);
     while (console_port_put(&capsule->console, 'x')) {
     }
     atomic_fetch_or(&capsule->console_waiters, 1);
@@ -789,6 +825,115 @@ static void test_alarm(void **state)
     end_guest();
 }
 
+enum { WATCHDOG = 0x102000, WATCHDOG_CTRL = WATCHDOG + 0x10, WATCHDOG_MODE = WATCHDOG + 0x18, FEED = 0x14af };
+
+static void guest_with_watchdog(uint32_t seconds)
+{
+    struct capsule_config config = config_of(4 * MIB);
+    config.watchdog = true;
+    config.watchdog_seconds = seconds;
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_int_equal(timer_heap_next(&hart->timers), TIMER_NEVER);
+    fake_arch.time = 1000;
+    run();
+}
+
+/* Lets the host's time come to the next deadline of the hart, which must be this many seconds away. */
+static void wait_for_watchdog(unsigned seconds)
+{
+    const uint64_t due = timer_heap_next(&hart->timers);
+    assert_in_range(due, fake_arch.time + (uint64_t)seconds * HZ, fake_arch.time + (uint64_t)seconds * HZ + 1);
+    fake_arch.time = due;
+    timer_heap_run(&hart->timers, due);
+}
+
+static void test_no_watchdog(void **state)
+{
+    (void)state;
+    running_guest();
+    assert_null(device_bus_find(&capsule->bus, (gpa_t){WATCHDOG}, 4));
+    machine_parts_resume(capsule);
+    machine_parts_silence(capsule);
+    end_guest();
+}
+
+/* The guest starts it, feeds it, and hangs. */
+static void test_watchdog(void **state)
+{
+    (void)state;
+    guest_with_watchdog(0);
+    assert_int_equal(timer_heap_next(&hart->timers), TIMER_NEVER);
+    write(WATCHDOG_MODE, 4, 0xb1);
+    fake_arch.time += 10 * HZ;
+    write(WATCHDOG_CTRL, 4, FEED);
+    wait_for_watchdog(16);
+    leave();
+    assert_true(capsule_state(capsule) == CAPSULE_STOPPED || capsule_state(capsule) == CAPSULE_CRASHED);
+    expect_log("stopped: watchdog: not fed for 16 s\n");
+    machine_parts_silence(capsule);
+    assert_int_equal(timer_heap_next(&hart->timers), TIMER_NEVER);
+}
+
+static void test_shortest_watchdog(void **state)
+{
+    (void)state;
+    guest_with_watchdog(0);
+    write(WATCHDOG_MODE, 4, 0x01);
+    fake_arch.time += HZ / 2 + 1;
+    timer_heap_run(&hart->timers, fake_arch.time);
+    leave();
+    expect_log("stopped: watchdog: not fed for 500 ms\n");
+    machine_parts_silence(capsule);
+}
+
+/* It runs from the first instruction on, in each life. */
+static void test_watchdog_from_the_start(void **state)
+{
+    (void)state;
+    guest_with_watchdog(90);
+    assert_int_equal(read(WATCHDOG_MODE, 4), 0xb1);
+    fake_arch.time += 80 * HZ;
+    capsule_stop(capsule, STOP_RESET, "%s", "");
+    assert_non_null(scheduler_next(hart));
+    wait_for_watchdog(90);
+    leave();
+    expect_log("stopped: watchdog: not fed for 90 s\n");
+    machine_parts_silence(capsule);
+}
+
+/* While the capsule is paused nobody can feed it; when it goes on, the guest has a whole period. */
+static void test_watchdog_of_a_paused_capsule(void **state)
+{
+    (void)state;
+    guest_with_watchdog(5);
+    assert_true(capsule_move(capsule, CAPSULE_RUNNING, CAPSULE_PAUSED));
+    wait_for_watchdog(5);
+    wait_for_watchdog(5);
+    assert_int_equal(capsule_state(capsule), CAPSULE_PAUSED);
+    fake_arch.time += 4 * HZ;
+    machine_parts_resume(capsule);
+    assert_true(capsule_move(capsule, CAPSULE_PAUSED, CAPSULE_RUNNING));
+    wait_for_watchdog(5);
+    leave();
+    expect_log("stopped: watchdog: not fed for 5 s\n");
+    machine_parts_silence(capsule);
+}
+
+/* Nothing of a capsule that has stopped is left among a hart's timers. */
+static void test_silence(void **state)
+{
+    (void)state;
+    enum { ALARM_LOW = 0x08, ALARM_HIGH = 0x0c };
+    machine_parts_set_clock(from_ticks);
+    guest_with_watchdog(60);
+    write(RTC + ALARM_HIGH, 4, 0x7fffffff);
+    write(RTC + ALARM_LOW, 4, 0);
+    end_guest();
+    machine_parts_silence(capsule);
+    assert_int_equal(timer_heap_next(&hart->timers), TIMER_NEVER);
+    machine_parts_set_clock(NULL);
+}
+
 /* RAM where the windows usually are: they move beyond it, all together. */
 static void test_windows_move(void **state)
 {
@@ -803,10 +948,12 @@ static void test_windows_move(void **state)
     for (size_t n = 0; n < ARRAY_LENGTH(cases); n++) {
         struct capsule *fake = calloc(1, sizeof(*fake));
         fake->config.vcpus = 1;
+        fake->config.weight = CAPSULE_WEIGHT_USUAL;
+        fake->config.watchdog = true;
         fake->ram = cases[n].ram;
         capsule = fake;
         assert_int_equal(machine_parts_create(fake, &refusal), DX_OK);
-        static const uint64_t windows[] = {UART, PLIC, RTC, SYSCON};
+        static const uint64_t windows[] = {UART, PLIC, RTC, SYSCON, WATCHDOG};
         for (size_t window = 0; window < ARRAY_LENGTH(windows); window++) {
             struct range place = find(windows[window] + cases[n].moved, 1)->window;
             assert_int_equal(place.base, windows[window] + cases[n].moved);
@@ -825,12 +972,279 @@ static void test_bus_is_taken(void **state)
     struct capsule *fake = calloc(1, sizeof(*fake));
     struct device squatter = {.window = {UART, 0x1000}};
     fake->config.vcpus = 1;
+    fake->config.weight = CAPSULE_WEIGHT_USUAL;
     fake->ram = (struct range){0x80000000, MIB};
     assert_int_equal(device_bus_add(&fake->bus, &squatter), DX_OK);
     assert_int_equal(machine_parts_create(fake, &refusal), DX_OVERLAP);
     assert_non_null(strstr(refusal.text, "uart"));
     machine_parts_destroy(fake);
     free(fake);
+}
+
+/* --- virtio devices --- */
+
+void panic_set_output(void (*put)(char)) /* the terminal's; it is never called here */
+{
+    (void)put;
+}
+
+static void ring_self(struct hart *target)
+{
+    (void)target;
+    fake_arch.machine_pending |= BIT(IRQ_M_SOFT);
+}
+
+static void clear_ring(struct hart *target)
+{
+    (void)target;
+    fake_arch.machine_pending &= ~BIT(IRQ_M_SOFT);
+}
+
+static void ask_for(struct capsule *whom, enum capsule_request request)
+{
+    assert_int_equal(capsule_request(whom, request, "the test", &refusal), DX_OK);
+}
+
+enum { DISK_BYTES = 150 * KIB + DISK_SECTOR, VIRTIO = 0x10001000 };
+static uint8_t disk_data[DISK_BYTES];
+
+static struct capsule_config config_with_devices(void)
+{
+    struct capsule_config config = config_of(4 * MIB);
+    memset(disk_data, 0x77, sizeof(disk_data));
+    config.device_count = 3;
+    config.devices[0] = (struct device_config){.name = "rng0", .type = DEVICE_RNG};
+    config.devices[1] = (struct device_config){.name = "disk0", .data = {disk_data, sizeof(disk_data)}};
+    config.devices[2] = config.devices[1];
+    config.devices[2].read_only = true;
+    return config;
+}
+
+static uint8_t *disk_of(unsigned slot)
+{
+    struct virtio_blk *blk = CONTAINER_OF(find(VIRTIO + slot * 0x1000, 4), struct virtio_blk, virtio.device);
+    assert_int_equal(blk->size, DISK_BYTES);
+    return blk->memory;
+}
+
+/* Its driver's rings lay in RAM that is filled anew, or given back: nobody may follow them any more. */
+static void test_console_forgets_its_driver(void **state)
+{
+    (void)state;
+    struct capsule_config config = config_of(4 * MIB);
+    config.device_count = 1;
+    config.devices[0] = (struct device_config){.name = "console0", .type = DEVICE_CONSOLE};
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_non_null(run());
+    assert_int_equal(read(VIRTIO + 8, 4), 3);
+    assert_true(device_write(find(VIRTIO, 4), (gpa_t){VIRTIO + 0x70}, 4, 1));
+    assert_int_equal(read(VIRTIO + 0x70, 4), 1);
+    capsule_stop(capsule, STOP_KILLED, "%s", "");
+    leave();
+    assert_int_equal(read(VIRTIO + 0x70, 4), 0);
+    assert_true(console_port_feed(&capsule->console, 'x'));
+    console_port_notify(&capsule->console);
+}
+
+/* In its slot each; each disk a copy of its own, with zeros up to the page's end; entropy only if there is any. */
+static void test_virtio_devices(void **state)
+{
+    (void)state;
+    const struct capsule_config config = config_with_devices();
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_null(device_bus_find(&capsule->bus, (gpa_t){VIRTIO}, 4));
+    const uint64_t left = memory_free_bytes();
+    launch_trust_seed();
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_true(left - memory_free_bytes() >= 4 * MIB + 2 * DISK_BYTES);
+    assert_int_equal(read(VIRTIO + 8, 4), 4);
+    assert_int_equal(read(VIRTIO + 0x1008, 4), 2);
+    assert_int_equal(read(VIRTIO + 0x2008, 4), 2);
+    assert_null(device_bus_find(&capsule->bus, (gpa_t){VIRTIO + 0x3000}, 4));
+    assert_ptr_not_equal(disk_of(1), disk_of(2));
+    assert_non_null(run());
+    for (unsigned slot = 1; slot <= 2; slot++) {
+        assert_memory_equal(disk_of(slot), disk_data, sizeof(disk_data));
+        for (size_t n = DISK_BYTES; n < align_up(DISK_BYTES, PAGE_SIZE); n++) {
+            assert_int_equal(disk_of(slot)[n], 0);
+        }
+    }
+}
+
+/* Frames may be on their way to a port that others have found, whose memory is then not given back at once: so they
+ * find none of a capsule that may still be refused. */
+static void test_ports_open_last(void **state)
+{
+    static const uint8_t everyone[] = {255, 255, 255, 255, 255, 255};
+    (void)state;
+    struct network *lan = network_add("launch-lan", NETWORK_MTU_USUAL);
+    struct network_port stranger = {.network = lan, .address = {2, 9, 9, 9, 9, 9}};
+    struct capsule_config config = config_of(4 * MIB);
+    const uint64_t before = memory_free_bytes();
+    config.device_count = 2;
+    config.devices[0] = (struct device_config){.name = "net0", .type = DEVICE_NET, .network = lan->name};
+    config.devices[1] = (struct device_config){.name = "net1", .type = DEVICE_NET, .network = "launch-none"};
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_NOT_FOUND);
+    assert_int_equal(memory_free_bytes(), before);
+    for (unsigned n = 0; n < NETWORK_PORTS_MAX; n++) {
+        assert_null(lan->ports[n]);
+    }
+    config.devices[1].network = lan->name;
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_int_equal(network_attach(&stranger), DX_OK);
+    assert_int_equal(__builtin_popcountll(network_targets(&stranger, everyone)), 2);
+    network_detach(&stranger);
+}
+
+/* What the guest has written is there after its restart, and nowhere after its end. */
+static void test_disks_live_as_long_as_the_capsule(void **state)
+{
+    (void)state;
+    const struct capsule_config config = config_with_devices();
+    const uint64_t before = memory_free_bytes();
+    hart_ops.ring = ring_self;
+    hart_ops.ring_clear = clear_ring;
+    reaper_init(NULL);
+    assert_int_equal(capsule_create(&config, &capsule, &refusal), DX_OK);
+    assert_non_null(run());
+    uint8_t *disk = disk_of(1);
+    disk[DISK_BYTES - 1] = 0x11;
+    capsule_stop(capsule, STOP_RESET, "%s", "");
+    assert_non_null(scheduler_next(hart));
+    assert_int_equal(capsule_state(capsule), CAPSULE_RUNNING);
+    assert_int_equal(disk[DISK_BYTES - 1], 0x11);
+    assert_int_equal(disk[0], 0x77);
+    ask_for(capsule, REQUEST_KILL);
+    leave();
+    ask_for(capsule, REQUEST_DESTROY);
+    leave();
+    assert_null(capsules);
+    capsule = NULL;
+    assert_int_equal(memory_free_bytes(), before);
+    for (size_t n = 0; n < align_up(DISK_BYTES, PAGE_SIZE); n++) {
+        assert_int_equal(disk[n], 0);
+    }
+}
+
+/* --- coming and going ---------------------------------------------------------------------------------------- */
+
+enum { CYCLES = 10000, AT_ONCE = 3 };
+
+/* How a life may end. */
+enum ending { KILLED, POWERED_OFF, CRASHED, PAUSED_THEN_KILLED, WITH_AN_ALARM, NEVER_BEGUN, ENDINGS };
+
+static void end_life(enum ending ending)
+{
+    switch (ending) {
+    case WITH_AN_ALARM: /* a request that is under way has a timer */
+        ask_for(capsule, REQUEST_STOP);
+        assert_non_null(hart->timers.root);
+        ask_for(capsule, REQUEST_KILL);
+        break;
+    case KILLED:
+        ask_for(capsule, REQUEST_KILL);
+        break;
+    case POWERED_OFF:
+        capsule_stop(capsule, STOP_POWER_OFF, "%s", "");
+        break;
+    case CRASHED:
+        capsule_crash(hart->current, CAUSE_ILLEGAL, 0, "the test");
+        break;
+    case PAUSED_THEN_KILLED:
+        ask_for(capsule, REQUEST_PAUSE);
+        leave();
+        ask_for(capsule, REQUEST_KILL);
+        break;
+    case NEVER_BEGUN:
+    case ENDINGS:
+        break;
+    }
+}
+
+/* PMP lets its guest reach its RAM as it is now, whoever had that memory before, and no byte beside it. */
+static void check_wall(void)
+{
+    const struct range ram = capsule->ram;
+    assert_int_equal(pmp_rights(&fake_arch.pmp, ram.base, (size_t)ram.size), PMP_RWX);
+    assert_int_equal(pmp_rights(&fake_arch.pmp, ram.base - 4, 4), 0);
+    assert_int_equal(pmp_rights(&fake_arch.pmp, ram.base + ram.size, 4), 0);
+    assert_int_equal(hart->protected_for, capsule->id);
+}
+
+static void one_life(struct capsule *whom, enum ending ending)
+{
+    capsule = whom;
+    if (ending != NEVER_BEGUN) {
+        assert_ptr_equal(run(), capsule->vcpus);
+        check_wall();
+        end_life(ending);
+        leave();
+    }
+    const enum capsule_state state = capsule_state(capsule);
+    assert_int_equal(state, ending == NEVER_BEGUN ? CAPSULE_LOADED
+                            : ending == CRASHED   ? CAPSULE_CRASHED
+                                                  : CAPSULE_STOPPED);
+}
+
+/* Of several sizes, and some stay for a while, so that memory is used again in other pieces. */
+static struct capsule *newcomer(unsigned n)
+{
+    static uint32_t last_id;
+    struct capsule *made;
+    struct capsule_config config = config_of((n % 5 + 1) * 64 * KIB);
+    snprintf(config.name, sizeof(config.name), "guest%u", n);
+    config.watchdog = true;
+    config.watchdog_seconds = 5;
+    config.vcpus = n % 3 + 1;
+    config.device_count = n % 3;
+    for (unsigned disk = 0; disk < config.device_count; disk++) {
+        config.devices[disk] = (struct device_config){.name = "disk", .data = {kernel, (n % 9 + 1) * DISK_SECTOR}};
+    }
+    assert_int_equal(capsule_create(&config, &made, &refusal), DX_OK);
+    assert_true(n == 0 || made->id > last_id);
+    last_id = made->id;
+    terminal_attach(made);
+    assert_int_not_equal(made->console.slot, CONSOLE_NO_SLOT);
+    return made;
+}
+
+static void test_ten_thousand_come_and_go(void **state)
+{
+    (void)state;
+    struct capsule *present[AT_ONCE] = {NULL};
+    uint64_t seed = 4711;
+    const uint64_t before = memory_free_bytes();
+    const struct range all = {(uintptr_t)pool + PAGE_SIZE, POOL - PAGE_SIZE};
+    hart_ops.ring = ring_self;
+    hart_ops.ring_clear = clear_ring;
+    reaper_init(NULL);
+    what.detach = terminal_detach;
+    launch_init(&what);
+    log_set_level(LOG_ALERT);
+    for (unsigned n = 0; n < CYCLES + AT_ONCE; n++) {
+        struct capsule **place = &present[n % AT_ONCE];
+        if (*place != NULL) {
+            ask_for(*place, REQUEST_DESTROY);
+            leave();
+        }
+        assert_int_equal(reaper_waiting(), 0);
+        *place = n < CYCLES ? newcomer(n) : NULL;
+        if (*place != NULL) {
+            one_life(*place, (enum ending)test_below(&seed, ENDINGS));
+        }
+    }
+    assert_null(capsules);
+    assert_null(hart->timers.root);
+    assert_null(hart->queue.root);
+    assert_true(set_is_empty(&terminal.taken));
+    assert_int_equal(terminal.focus, NOBODY);
+    for (unsigned n = 0; n < SEATS_MAX; n++) {
+        assert_null(terminal.seats[n].capsule);
+    }
+    assert_int_equal(memory_free_bytes(), before);
+    assert_true(memory_take_at(all)); /* in one piece again */
+    memory_give(all);
+    what.detach = NULL;
 }
 
 int main(void)
@@ -855,14 +1269,26 @@ int main(void)
         cmocka_unit_test_setup(test_hyp_memory_ends, hyp_setup),
         cmocka_unit_test_setup(test_hyp_at_random, hyp_setup),
         cmocka_unit_test_setup(test_first_moments, setup),
+        cmocka_unit_test_setup(test_new_life_has_lost_no_time, setup),
         cmocka_unit_test_setup(test_tree_without_room, setup),
         cmocka_unit_test_setup(test_console_interrupt, setup),
         cmocka_unit_test_setup(test_console_waiters, setup),
         cmocka_unit_test_setup(test_power_switch, setup),
         cmocka_unit_test_setup(test_clock, setup),
         cmocka_unit_test_setup(test_alarm, setup),
+        cmocka_unit_test_setup(test_no_watchdog, setup),
+        cmocka_unit_test_setup(test_watchdog, setup),
+        cmocka_unit_test_setup(test_shortest_watchdog, setup),
+        cmocka_unit_test_setup(test_watchdog_from_the_start, setup),
+        cmocka_unit_test_setup(test_watchdog_of_a_paused_capsule, setup),
+        cmocka_unit_test_setup(test_silence, setup),
         cmocka_unit_test_setup(test_windows_move, setup),
         cmocka_unit_test_setup(test_bus_is_taken, setup),
+        cmocka_unit_test_setup(test_virtio_devices, setup),
+        cmocka_unit_test_setup(test_ports_open_last, setup),
+        cmocka_unit_test_setup(test_console_forgets_its_driver, setup),
+        cmocka_unit_test_setup(test_disks_live_as_long_as_the_capsule, setup),
+        cmocka_unit_test_setup(test_ten_thousand_come_and_go, setup),
     };
     return cmocka_run_group_tests_name("launch", tests, make_pool, free_pool);
 }

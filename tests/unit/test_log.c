@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * The log: prefixes, cutting, forged lines, the ring's edges, the sink, the limiter, and the errors' texts.
+ * The log: prefixes, cutting, forged lines, the ring's edges, the sink, and the errors' texts.
  */
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -188,6 +190,78 @@ static void test_copy_into_one_byte_too_few(void **state)
     assert_string_equal(exact, ring_text);
 }
 
+/* --- line by line --- */
+
+static void test_reading_lines(void **state)
+{
+    struct log_reader reader;
+    char line[LOG_LINE_MAX];
+    unsigned lines = 0;
+
+    (void)state;
+    log_info("first");
+    log_info("second");
+    log_copy(ring_text, sizeof(ring_text));
+    log_read_begin(&reader);
+    const char *at = ring_text;
+    for (; log_read_line(&reader, line, sizeof(line)); lines++) {
+        size_t length = strcspn(at, "\n");
+        assert_int_equal(strlen(line), length);
+        assert_memory_equal(line, at, length);
+        at += length + 1;
+        if (lines == 10) {
+            log_info("not to be read: it came after the beginning");
+        }
+    }
+    assert_string_equal(at, "");
+    assert_true(lines > 1000);
+    assert_false(log_read_line(&reader, line, sizeof(line)));
+    assert_string_equal(line, "");
+}
+
+static void test_reading_into_little_room(void **state)
+{
+    struct log_reader reader;
+    char line[8];
+
+    (void)state;
+    memset(line, 'Z', sizeof(line));
+    log_read_begin(&reader);
+    assert_true(log_read_line(&reader, line, 7));
+    assert_string_equal(line, "[-] CP");
+    assert_int_equal(line[7], 'Z');
+    assert_true(log_read_line(&reader, line, 1)); /* the next one all the same */
+    assert_string_equal(line, "");
+}
+
+/* A reader that newer lines overtake goes on with the oldest that is left, and ends where the log ended. */
+static void test_reading_what_is_displaced(void **state)
+{
+    struct log_reader reader, late;
+    char line[LOG_LINE_MAX];
+
+    (void)state;
+    for (unsigned i = 0; i < LOG_RING_SIZE / 20; i++) {
+        log_info("line %u", i);
+    }
+    log_read_begin(&reader);
+    late = reader;
+    for (unsigned i = 0; i < 100; i++) {
+        log_info("newer, and longer");
+    }
+    assert_true(log_read_line(&reader, line, sizeof(line)));
+    assert_memory_equal(line, "[-] CPU 0: line ", 16);
+    unsigned number = (unsigned)strtoul(line + 16, NULL, 10);
+    for (; log_read_line(&reader, line, sizeof(line)); number++) {
+        assert_int_equal(strtoul(line + 16, NULL, 10), number + 1);
+    }
+    assert_int_equal(number, LOG_RING_SIZE / 20 - 1);
+    for (unsigned i = 0; i < LOG_RING_SIZE / 16; i++) {
+        log_info("%s", "old");
+    }
+    assert_false(log_read_line(&late, line, sizeof(line)));
+}
+
 static void test_no_sink(void **state)
 {
     (void)state;
@@ -241,58 +315,6 @@ static void test_lines_do_not_interleave(void **state)
     assert_memory_equal(ring_text + length - order_length, order, order_length);
 }
 
-static void test_limiter_lets_a_burst_through(void **state)
-{
-    struct log_limiter limiter = {0};
-    uint32_t dropped = 99;
-
-    (void)state;
-    for (unsigned i = 0; i < LOG_BURST; i++) {
-        assert_true(log_limit(&limiter, 5, 1000, &dropped));
-        assert_int_equal(dropped, 0);
-    }
-    dropped = 99;
-    for (unsigned i = 0; i < 3; i++) {
-        assert_false(log_limit(&limiter, 5 + i, 1000, &dropped));
-    }
-    assert_int_equal(dropped, 99);
-    assert_false(log_limit(&limiter, 1004, 1000, NULL)); /* a second has not passed since tick 5 */
-    assert_true(log_limit(&limiter, 1005, 1000, &dropped));
-    assert_int_equal(dropped, 4);
-    assert_false(log_limit(&limiter, 1006, 1000, NULL));
-    assert_true(log_limit(&limiter, 2005, 1000, NULL));
-}
-
-/* One line a second in the long run, however it is asked. */
-static void test_limiter_rate(void **state)
-{
-    struct log_limiter limiter = {0};
-    unsigned lines = 0;
-
-    (void)state;
-    for (uint64_t now = 1000000; now < 1000000 + 100 * 1000; now += 7) {
-        lines += log_limit(&limiter, now, 1000, NULL);
-    }
-    assert_in_range(lines, LOG_BURST + 99, LOG_BURST + 100);
-}
-
-static void test_limiter_with_strange_clocks(void **state)
-{
-    struct log_limiter limiter = {0};
-
-    (void)state;
-    for (unsigned i = 0; i < LOG_BURST; i++) {
-        assert_true(log_limit(&limiter, 1000000, 1000, NULL));
-    }
-    assert_false(log_limit(&limiter, 0, 1000, NULL)); /* backwards */
-    assert_false(log_limit(&limiter, 1000500, 1000, NULL));
-    assert_true(log_limit(&limiter, UINT64_MAX, 1000, NULL));
-    assert_true(log_limit(&limiter, UINT64_MAX, 0, NULL)); /* no clock: counted in ticks */
-    limiter = (struct log_limiter){.spent = LOG_BURST, .dropped = UINT32_MAX};
-    assert_false(log_limit(&limiter, 0, 1000, NULL));
-    assert_int_equal(limiter.dropped, UINT32_MAX);
-}
-
 static void test_every_error_has_cause_and_cure(void **state)
 {
 #define ROW(name, code, cause, cure) {(code), (cause), (cure)},
@@ -328,11 +350,11 @@ int main(void)
         cmocka_unit_test_setup(test_ring_keeps_the_newest_whole_lines, set_up),
         cmocka_unit_test_setup(test_copy_into_little_room, set_up),
         cmocka_unit_test_setup(test_copy_into_one_byte_too_few, set_up),
+        cmocka_unit_test_setup(test_reading_lines, set_up),
+        cmocka_unit_test_setup(test_reading_into_little_room, set_up),
+        cmocka_unit_test_setup(test_reading_what_is_displaced, set_up),
         cmocka_unit_test_setup(test_no_sink, set_up),
         cmocka_unit_test_setup(test_lines_do_not_interleave, set_up),
-        cmocka_unit_test(test_limiter_lets_a_burst_through),
-        cmocka_unit_test(test_limiter_rate),
-        cmocka_unit_test(test_limiter_with_strange_clocks),
         cmocka_unit_test(test_every_error_has_cause_and_cure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

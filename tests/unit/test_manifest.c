@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Unit tests of manifest/manifest.c and manifest/capsule_node.c: every property's good and bad values, what is
+ * Unit tests of manifest/manifest.c and what it reads a capsule with: every property's good and bad values, what is
  * refused between capsules and at the root, and blobs that are hostile.
  */
 #include <setjmp.h>
@@ -195,9 +195,11 @@ static void a_capsule_with_everything(void **state)
         TEXT("bootargs", "console=ttyS0 quiet"),
         FLAG("manager"),
         FLAG("manual"),
-        TEXT("restart", "never"),
-        CELLS("priority", 0, 0, 0, 0),
-        CELLS("weight", 0, 0, 0, 100),
+        TEXT("restart", "on-failure"),
+        CELLS("priority", 0, 0, 0, 15),
+        CELLS("weight", 0, 0, 0x27, 0x10),
+        CELLS("harts", 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0),
+        CELLS("watchdog", 0, 0, 0x02, 0x58),
         CELLS("phandle", 0, 0, 0, 9),
         CELLS("linux,phandle", 0, 0, 0, 9),
     };
@@ -213,7 +215,14 @@ static void a_capsule_with_everything(void **state)
     assert_int_equal(config->initrd.length, 3);
     assert_memory_equal(config->initrd.bytes, "ram", 3);
     assert_string_equal(config->bootargs, "console=ttyS0 quiet");
-    assert_true(config->manager && config->manual);
+    assert_true(config->manager && config->manual && config->watchdog && !config->dedicated);
+    assert_int_equal(config->restart, RESTART_ON_FAILURE);
+    assert_int_equal(config->priority, 15);
+    assert_int_equal(config->weight, 10000);
+    assert_int_equal(config_hart_count(config), 2);
+    assert_int_equal(config_hart(config, 0), 0xffffffff);
+    assert_int_equal(config_hart(config, 1), 0);
+    assert_int_equal(config->watchdog_seconds, 600);
     expect_capsule(&walk, "other");
     expect_end(&walk);
 }
@@ -232,6 +241,12 @@ static void defaults(void **state)
     assert_null(config->initrd.bytes);
     assert_string_equal(config->bootargs, "");
     assert_int_equal(config->kernel.length, 8);
+    assert_int_equal(config->restart, RESTART_NEVER);
+    assert_int_equal(config->priority, 0);
+    assert_int_equal(config->weight, CAPSULE_WEIGHT_USUAL);
+    assert_int_equal(config_hart_count(config), 0);
+    assert_false(config->dedicated || config->watchdog);
+    assert_int_equal(config->watchdog_seconds, 0);
 }
 
 static void wishes_of_isolation(void **state)
@@ -246,6 +261,93 @@ static void wishes_of_isolation(void **state)
         expect_capsule(&walk, "debian");
         assert_int_equal(walk.config.isolation, expected[i]);
     }
+}
+
+static void restart_policies(void **state)
+{
+    (void)state;
+    static const struct property wishes[] = {TEXT("restart", "never"), TEXT("restart", "on-failure"),
+                                             TEXT("restart", "always")};
+    static const enum restart_policy expected[] = {RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS};
+    for (size_t i = 0; i < ARRAY_LENGTH(wishes); i++) {
+        const struct property properties[] = {MEMORY_16M, KERNEL, wishes[i]};
+        struct walk walk = with_properties(properties, ARRAY_LENGTH(properties));
+        expect_capsule(&walk, "debian");
+        assert_int_equal(walk.config.restart, expected[i]);
+    }
+}
+
+/* The least and the greatest value of each. */
+static void shares_at_their_edges(void **state)
+{
+    (void)state;
+    const struct property least[] = {MEMORY_16M, KERNEL, CELLS("priority", 0, 0, 0, 0), CELLS("weight", 0, 0, 0, 1),
+                                     CELLS("watchdog", 0, 0, 0, 1)};
+    struct walk walk = with_properties(least, ARRAY_LENGTH(least));
+    expect_capsule(&walk, "debian");
+    assert_int_equal(walk.config.priority, 0);
+    assert_int_equal(walk.config.weight, 1);
+    assert_true(walk.config.watchdog);
+    assert_int_equal(walk.config.watchdog_seconds, 1);
+
+    const struct property flag[] = {MEMORY_16M, KERNEL, FLAG("watchdog")};
+    walk = with_properties(flag, ARRAY_LENGTH(flag));
+    expect_capsule(&walk, "debian");
+    assert_true(walk.config.watchdog);
+    assert_int_equal(walk.config.watchdog_seconds, 0);
+}
+
+/* count harts, from 100 on. */
+static struct property many_harts(uint8_t (*cells)[4 * (CAPSULE_HARTS_MAX + 1)], unsigned count)
+{
+    for (unsigned n = 0; n < count; n++) {
+        memcpy(*cells + (size_t)4 * n, (const uint8_t[]){0, 0, 0, (uint8_t)(100 + n)}, 4);
+    }
+    return (struct property){"harts", cells, (int)(4 * count)};
+}
+
+static void sets_of_harts(void **state)
+{
+    (void)state;
+    static uint8_t cells[4 * (CAPSULE_HARTS_MAX + 1)];
+    const struct property most[] = {MEMORY_16M, KERNEL, many_harts(&cells, CAPSULE_HARTS_MAX)};
+    struct walk walk = with_properties(most, ARRAY_LENGTH(most));
+    expect_capsule(&walk, "debian");
+    assert_int_equal(config_hart_count(&walk.config), CAPSULE_HARTS_MAX);
+    assert_int_equal(config_hart(&walk.config, 63), 163);
+
+    const struct property too_many[] = {MEMORY_16M, KERNEL, many_harts(&cells, CAPSULE_HARTS_MAX + 1)};
+    walk = with_properties(too_many, ARRAY_LENGTH(too_many));
+    expect_refusal(&walk, DX_TOO_MANY, "capsule debian: harts: must not be more than 64, are 65");
+
+    cells[4 * 63 + 3] = 100; /* the last is the first once more */
+    const struct property twins[] = {MEMORY_16M, KERNEL, {"harts", cells, 4 * CAPSULE_HARTS_MAX}};
+    walk = with_properties(twins, ARRAY_LENGTH(twins));
+    expect_refusal(&walk, DX_DUPLICATE, "capsule debian: harts: has 100 twice");
+}
+
+/* In whatever order the three stand. */
+static void dedicated_harts(void **state)
+{
+    (void)state;
+    const struct property vcpus = CELLS("vcpus", 0, 0, 0, 2), flag = FLAG("dedicated");
+    const struct property one = CELLS("harts", 0, 0, 0, 1), three = CELLS("harts", 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3);
+    const struct property enough[] = {flag, three, vcpus, MEMORY_16M, KERNEL};
+    struct walk walk = with_properties(enough, ARRAY_LENGTH(enough));
+    expect_capsule(&walk, "debian");
+    assert_true(walk.config.dedicated);
+    assert_int_equal(config_hart_count(&walk.config), 3);
+
+    const struct property few[] = {MEMORY_16M, KERNEL, one, flag, vcpus};
+    walk = with_properties(few, ARRAY_LENGTH(few));
+    expect_refusal(&walk, DX_BAD_VALUE, "capsule debian: dedicated: needs as many harts as vcpus, has 1 for 2");
+    const struct property none[] = {MEMORY_16M, KERNEL, flag};
+    walk = with_properties(none, ARRAY_LENGTH(none));
+    expect_refusal(&walk, DX_MISSING, "capsule debian: dedicated: harts must be given too");
+    /* without the flag its vCPUs share what harts there are */
+    const struct property shared[] = {MEMORY_16M, KERNEL, one, vcpus};
+    walk = with_properties(shared, ARRAY_LENGTH(shared));
+    expect_capsule(&walk, "debian");
 }
 
 /* Each row is one property too many or too odd beside a sound memory and kernel. */
@@ -283,18 +385,33 @@ static void one_wrong_property(void **state)
         {CELLS("bootargs", 'x'), DX_BAD_VALUE, "capsule debian: bootargs: must be one string"},
         {{"bootargs", long_text, sizeof(long_text)}, DX_BAD_VALUE, "bootargs: must not be longer than 2047"},
         {CELLS("manager", 0, 0, 0, 1), DX_BAD_VALUE, "capsule debian: manager: takes no value, has 4 bytes"},
+        {TEXT("manages", "some"), DX_BAD_VALUE, "capsule debian: manages: must be \"all\" or \"created\""},
+        {FLAG("manages"), DX_BAD_VALUE, "manages: must be one string"},
+        {TEXT("manages", "all"), DX_MISSING, "capsule debian: manages: manager must be given too"},
+        {CELLS("quota-memory", 0, 0, 0, 1), DX_BAD_VALUE, "quota-memory: must be a multiple of 4 KiB"},
+        {TEXT("quota-memory", "much"), DX_BAD_VALUE, "quota-memory: must be"},
+        {CELLS("quota-memory", 0, 0, 0x10, 0), DX_MISSING, "quota-memory, quota-vcpus: manager must be given too"},
+        {CELLS("quota-vcpus", 0, 0, 0, 1), DX_MISSING, "quota-memory, quota-vcpus: manager must be given too"},
+        {CELLS("quota-vcpus", 0, 1, 0, 0), DX_BAD_VALUE, "quota-vcpus: must be 0 to 65535"},
         {TEXT("manual", "yes"), DX_BAD_VALUE, "manual: takes no value"},
-        {TEXT("restart", "always"), DX_NOT_SUPPORTED, "capsule debian: restart: \"always\" is not supported yet"},
-        {TEXT("restart", "on-failure"), DX_NOT_SUPPORTED, "\"on-failure\" is not supported yet"},
-        {TEXT("restart", "sometimes"), DX_BAD_VALUE, "restart: must be \"never\""},
+        {TEXT("restart", "sometimes"), DX_BAD_VALUE,
+         "capsule debian: restart: must be \"never\", \"on-failure\" or \"always\""},
         {CELLS("restart", 1), DX_BAD_VALUE, "restart: must be one string"},
-        {CELLS("priority", 0, 0, 0, 1), DX_NOT_SUPPORTED, "capsule debian: priority: values other than 0"},
-        {CELLS("weight", 0, 0, 0, 0), DX_NOT_SUPPORTED, "weight: values other than 100"},
+        {CELLS("priority", 0, 0, 0, 16), DX_BAD_VALUE, "capsule debian: priority: must be 0 to 15, is 16"},
+        {CELLS("priority", 0xff, 0xff, 0xff, 0xff), DX_BAD_VALUE, "must be 0 to 15, is 4294967295"},
+        {FLAG("priority"), DX_BAD_VALUE, "priority: must be one number"},
+        {CELLS("weight", 0, 0, 0, 0), DX_BAD_VALUE, "capsule debian: weight: must be 1 to 10000, is 0"},
+        {CELLS("weight", 0, 0, 0x27, 0x11), DX_BAD_VALUE, "weight: must be 1 to 10000, is 10001"},
         {TEXT("weight", "x"), DX_BAD_VALUE, "weight: must be one number"},
-        {CELLS("harts", 0, 0, 0, 1), DX_NOT_SUPPORTED, "capsule debian: harts: is not supported yet"},
-        {FLAG("dedicated"), DX_NOT_SUPPORTED, "dedicated: is not supported yet"},
+        {CELLS("harts", 0, 0, 1), DX_BAD_VALUE, "capsule debian: harts: must be numbers of 32 bits, has 3 bytes"},
+        {CELLS("harts", 0, 0, 0, 1, 0), DX_BAD_VALUE, "harts: must be numbers of 32 bits, has 5 bytes"},
+        {FLAG("harts"), DX_BAD_VALUE, "harts: must be numbers of 32 bits, has 0 bytes"},
+        {CELLS("harts", 0, 0, 0, 1, 0, 0, 0, 1), DX_DUPLICATE, "capsule debian: harts: has 1 twice"},
+        {CELLS("dedicated", 0, 0, 0, 1), DX_BAD_VALUE, "capsule debian: dedicated: takes no value"},
+        {CELLS("watchdog", 0, 0, 0, 0), DX_BAD_VALUE, "capsule debian: watchdog: must be 1 to 600, is 0"},
+        {CELLS("watchdog", 0, 0, 0x02, 0x59), DX_BAD_VALUE, "watchdog: must be 1 to 600, is 601"},
+        {TEXT("watchdog", "60 s"), DX_BAD_VALUE, "watchdog: must be one number of 32 bits, has 5 bytes"},
         {CELLS("quota", 1), DX_NOT_SUPPORTED, "quota: is not supported yet"},
-        {CELLS("watchdog", 1), DX_NOT_SUPPORTED, "watchdog: is not supported yet"},
         {CELLS("rate", 1), DX_NOT_SUPPORTED, "rate: is not supported yet"},
         {FLAG("isolated"), DX_NOT_SUPPORTED, "isolated: is not supported yet"},
         {TEXT("after", "other"), DX_NOT_SUPPORTED, "after: is not supported yet"},
@@ -488,34 +605,214 @@ static void places_of_the_guest_may_overlap(void **state)
     }
 }
 
-static void devices_are_not_supported_yet(void **state)
+/* A manifest of capsule "debian" with this device beside a good one, and a sound capsule after it. */
+static struct walk with_device(const char *name, const struct property *properties, size_t count)
 {
-    (void)state;
-    static const char *const types[] = {"disk", "net", "rng", "console"};
+    const struct property own[] = {MEMORY_16M, KERNEL};
+    const struct property rng[] = {TEXT("type", "rng")};
     root_begin();
+    images();
     capsules_begin();
-    for (size_t i = 0; i <= ARRAY_LENGTH(types); i++) {
-        const struct property type = {"type", i < 4 ? types[i] : "dis", i < 4 ? (int)strlen(types[i]) + 1 : 4};
-        const struct property properties[] = {MEMORY_16M, KERNEL};
-        must(fdt_begin_node(blob, "debian"));
-        put(properties, ARRAY_LENGTH(properties));
-        node("dev0", &type, 1);
-        must(fdt_end_node(blob));
-    }
-    must(fdt_begin_node(blob, "untyped"));
-    node("dev1", NULL, 0);
+    must(fdt_begin_node(blob, "debian"));
+    put(own, ARRAY_LENGTH(own));
+    node("first", rng, 1);
+    node(name, properties, count);
     must(fdt_end_node(blob));
     plain_capsule("other");
     capsules_finish();
     struct walk walk = opened();
-    for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
-        expect_refusal(&walk, DX_NOT_SUPPORTED, "capsule debian: dev0: devices of type");
-        assert_non_null(strstr(walk.refusal.text, types[i]));
+    expect_refusal(&walk, DX_MISSING, "image hollow: has no data");
+    return walk;
+}
+
+static uint8_t sectors[3 * DISK_SECTOR];
+
+static void devices(void **state)
+{
+    (void)state;
+    const struct property disk[] = {
+        TEXT("type", "disk"), {"data", sectors, sizeof(sectors)}, FLAG("read-only"), CELLS("phandle", 0, 0, 0, 9)};
+    for (unsigned read_only = 0; read_only < 2; read_only++) {
+        struct walk walk = with_device("disk-0", disk, 2 + 2 * read_only);
+        expect_capsule(&walk, "debian");
+        assert_int_equal(walk.config.device_count, 2);
+        const struct device_config *devices = walk.config.devices;
+        assert_string_equal(devices[0].name, "first");
+        assert_int_equal(devices[0].type, DEVICE_RNG);
+        assert_null(devices[0].data.bytes);
+        assert_string_equal(devices[1].name, "disk-0");
+        assert_int_equal(devices[1].type, DEVICE_DISK);
+        assert_int_equal(devices[1].read_only, read_only);
+        assert_int_equal(devices[1].data.length, sizeof(sectors));
+        assert_memory_equal(devices[1].data.bytes, sectors, sizeof(sectors));
+        expect_capsule(&walk, "other");
+        assert_int_equal(walk.config.device_count, 0);
     }
-    expect_refusal(&walk, DX_UNKNOWN, "capsule debian: dev0: not a device of a known type");
-    expect_refusal(&walk, DX_UNKNOWN, "capsule untyped: dev1: not a device of a known type");
-    expect_capsule(&walk, "other");
-    expect_end(&walk);
+}
+
+static void bad_devices(void **state)
+{
+    (void)state;
+#define NET  TEXT("type", "net")
+#define LAN  TEXT("network", "lan")
+#define DISK TEXT("type", "disk")
+#define DATA                                                                                                           \
+    {                                                                                                                  \
+        "data", sectors, sizeof(sectors)                                                                               \
+    }
+    const struct {
+        const char *name;
+        struct property properties[3];
+        enum dx_error error;
+        const char *text;
+    } rows[] = {
+        {"dev0", {NET}, DX_MISSING, "debian: dev0: network: must be the name of one in /networks"},
+        {"dev0", {NET, FLAG("network")}, DX_BAD_VALUE, "dev0: network: must be one string"},
+        {"dev0", {NET, LAN, FLAG("mac-address")}, DX_BAD_VALUE, "dev0: mac-address: must be 6 bytes"},
+        {"dev0", {NET, LAN, {"mac-address", (const uint8_t *)"\1zzzzz", 6}}, DX_BAD_VALUE, "must not be a group's"},
+        {"dev0",
+         {NET, LAN, {"mac-address", (const uint8_t *)"\0\0\0\0\0", 6}},
+         DX_BAD_VALUE,
+         "or zero; begin it with 02"},
+        {"dev0", {NET, LAN, CELLS("isolated", 0, 0, 0, 1)}, DX_BAD_VALUE, "dev0: isolated: takes no value"},
+        {"dev0", {NET, LAN, FLAG("rate")}, DX_BAD_VALUE, "dev0: rate: must be /bits/ 64 <BYTES OPERATIONS>"},
+        {"dev0", {TEXT("type", "rng"), FLAG("rate")}, DX_NOT_SUPPORTED, "dev0: rate: is not supported yet"},
+        {"dev0", {NET, LAN, FLAG("read-only")}, DX_UNKNOWN, "dev0: read-only: there is no such property"},
+        {"dev0", {TEXT("type", "console"), DATA}, DX_UNKNOWN, "debian: dev0: data: there is no such property"},
+        {"dev0", {TEXT("type", "console"), FLAG("rate")}, DX_UNKNOWN, "debian: dev0: rate: there is no such property"},
+        {"dev0", {TEXT("type", "dis")}, DX_UNKNOWN, "debian: dev0: not a device of a known type"},
+        {"dev0", {CELLS("type", 'd', 'i', 's', 'k')}, DX_UNKNOWN, "debian: dev0: not a device of a known type"},
+        {"dev0", {DATA}, DX_UNKNOWN, "debian: dev0: not a device of a known type"},
+        {"dev0", {DISK}, DX_MISSING, "debian: dev0: data: source, data or data-image must be given"},
+        {"dev0", {DISK, {"data", sectors, 511}}, DX_UNALIGNED, "dev0: data: must be a multiple of 512 bytes, has 511"},
+        {"dev0", {DISK, {"data", sectors, 513}}, DX_UNALIGNED, "dev0: data: must be a multiple of 512 bytes, has 513"},
+        {"dev0", {DISK, FLAG("data")}, DX_BAD_VALUE, "debian: dev0: data: is empty"},
+        {"dev0", {DISK, CELLS("data-image", 0, 0, 0, 1)}, DX_UNALIGNED, "dev0: data: must be a multiple of 512"},
+        {"dev0", {DISK, CELLS("data-image", 0, 0, 0, 7)}, DX_NOT_FOUND, "dev0: data-image: must refer to a node"},
+        {"dev0", {DISK, DATA, CELLS("data-image", 0, 0, 0, 1)}, DX_DUPLICATE, "dev0: data-image: given both"},
+        {"dev0", {DISK, DATA, DATA}, DX_DUPLICATE, "debian: dev0: data: is given twice"},
+        {"dev0", {DISK, DATA, TEXT("read-only", "no")}, DX_BAD_VALUE, "debian: dev0: read-only: takes no value"},
+        {"dev0",
+         {DISK, DATA, TEXT("source", "serial:x")},
+         DX_DUPLICATE,
+         "dev0: source: a disk has either a source or data"},
+        {"dev0", {DISK, TEXT("source", "x")}, DX_BAD_VALUE, "dev0: source: must be \"serial:NAME\" or \"path:/NODE\""},
+        {"dev0", {DISK, FLAG("source")}, DX_BAD_VALUE, "dev0: source: must be one string"},
+        {"dev0", {DISK, DATA, FLAG("sectors")}, DX_BAD_VALUE, "dev0: sectors: must be one number of 32 or 64 bits"},
+        {"dev0", {DISK, DATA, CELLS("sectors", 0, 0, 0, 8)}, DX_BAD_VALUE, "dev0: data: a RAM disk has no sectors"},
+        {"dev0",
+         {DISK, DATA, CELLS("first-sector", 0, 0, 0, 8)},
+         DX_BAD_VALUE,
+         "dev0: data: a RAM disk has no sectors"},
+        {"dev0", {DISK, DATA, TEXT("partition", "a")}, DX_BAD_VALUE, "dev0: data: a RAM disk has no sectors"},
+        {"dev0", {DISK, FLAG("partition")}, DX_BAD_VALUE, "dev0: partition: must be one string"},
+        {"dev0", {DISK, DATA, FLAG("rate")}, DX_BAD_VALUE, "dev0: rate: must be /bits/ 64 <BYTES OPERATIONS>"},
+        {"dev0", {DISK, DATA, {"rate", sectors, 8}}, DX_BAD_VALUE, "a second, has 8 bytes"},
+        {"dev0",
+         {DISK, DATA, {"rate", (const uint8_t *)"0123456789abcdef", 16}},
+         DX_BAD_VALUE,
+         "dev0: rate: a RAM disk"},
+        {"dev0", {DISK, DATA, FLAG("readonly")}, DX_UNKNOWN, "debian: dev0: readonly: there is no such property"},
+        {"dev0", {TEXT("type", "rng"), DATA}, DX_UNKNOWN, "debian: dev0: data: there is no such property"},
+        {"dev0", {TEXT("type", "rng"), FLAG("read-only")}, DX_UNKNOWN, "dev0: read-only: there is no such property"},
+        {"first", {DISK, DATA}, DX_DUPLICATE, "debian: first: two devices have this name"},
+        {"Disk", {DISK, DATA}, DX_BAD_VALUE, "debian: Disk: a name is 1 to 31 of a-z, 0-9 and -"},
+        {"disk0123456789012345678901234567", {DISK, DATA}, DX_BAD_VALUE, "a name is 1 to 31 of"},
+    };
+    for (unsigned n = 0; n < ARRAY_LENGTH(rows); n++) {
+        size_t count = 0;
+        while (count < 3 && rows[n].properties[count].name != NULL) {
+            count++;
+        }
+        struct walk walk = with_device(rows[n].name, rows[n].properties, count);
+        expect_refusal(&walk, rows[n].error, rows[n].text);
+        expect_capsule(&walk, "other");
+        expect_end(&walk);
+    }
+}
+
+static void many_devices(void **state)
+{
+    (void)state;
+    const struct property rng[] = {TEXT("type", "rng")};
+    const struct property own[] = {MEMORY_16M, KERNEL};
+    for (unsigned count = CAPSULE_DEVICES_MAX; count <= CAPSULE_DEVICES_MAX + 1; count++) {
+        root_begin();
+        capsules_begin();
+        must(fdt_begin_node(blob, "debian"));
+        put(own, ARRAY_LENGTH(own));
+        for (unsigned n = 0; n < count; n++) {
+            node((const char[]){'d', (char)('0' + n), 0}, rng, 1);
+        }
+        must(fdt_end_node(blob));
+        capsules_finish();
+        struct walk walk = opened();
+        if (count == CAPSULE_DEVICES_MAX) {
+            expect_capsule(&walk, "debian");
+            assert_int_equal(walk.config.device_count, CAPSULE_DEVICES_MAX);
+        } else {
+            expect_refusal(&walk, DX_TOO_MANY, "debian: d8: it may have no more than 8 devices");
+        }
+    }
+}
+
+/* With so many devices, of which the last may be its console, is a manager; what is read of it. */
+static struct walk with_manager(unsigned devices, bool console, const char *manages)
+{
+    const struct property own[] = {MEMORY_16M, KERNEL, FLAG("manager"), {"manages", manages, (int)strlen(manages) + 1}};
+    root_begin();
+    capsules_begin();
+    must(fdt_begin_node(blob, "debian"));
+    put(own, ARRAY_LENGTH(own) - (manages[0] == '\0' ? 1 : 0));
+    for (unsigned n = 0; n < devices; n++) {
+        const char *word = console && n + 1 == devices ? "console" : "rng";
+        const struct property type[] = {{"type", word, (int)strlen(word) + 1}};
+        const char name[] = {'d', (char)('0' + n), '\0'};
+        node(name, type, 1);
+    }
+    must(fdt_end_node(blob));
+    capsules_finish();
+    return opened();
+}
+
+/* For its control ports a manager gets a device, if it has no console, whose ports they are then. */
+static void managers_have_control_ports(void **state)
+{
+    (void)state;
+    struct walk walk = with_manager(2, false, "");
+    expect_capsule(&walk, "debian");
+    assert_int_equal(walk.config.device_count, 3);
+    assert_int_equal(walk.config.devices[2].type, DEVICE_CONTROL);
+    assert_true(walk.config.manager && !walk.config.manages_all);
+    walk = with_manager(2, true, "all");
+    expect_capsule(&walk, "debian");
+    assert_int_equal(walk.config.device_count, 2);
+    assert_true(walk.config.manages_all);
+    walk = with_manager(CAPSULE_DEVICES_MAX, true, "created");
+    expect_capsule(&walk, "debian");
+    assert_int_equal(walk.config.device_count, CAPSULE_DEVICES_MAX);
+    assert_false(walk.config.manages_all);
+    walk = with_manager(CAPSULE_DEVICES_MAX, false, "");
+    expect_refusal(&walk, DX_TOO_MANY, "capsule debian: manager: needs a device for its control ports");
+}
+
+static void devices_have_no_nodes_inside(void **state)
+{
+    (void)state;
+    const struct property rng[] = {TEXT("type", "rng")};
+    const struct property own[] = {MEMORY_16M, KERNEL};
+    root_begin();
+    capsules_begin();
+    must(fdt_begin_node(blob, "debian"));
+    put(own, ARRAY_LENGTH(own));
+    must(fdt_begin_node(blob, "dev0"));
+    put(rng, 1);
+    node("inner", NULL, 0);
+    must(fdt_end_node(blob));
+    must(fdt_end_node(blob));
+    capsules_finish();
+    struct walk walk = opened();
+    expect_refusal(&walk, DX_UNKNOWN, "debian: dev0: must not have nodes inside");
 }
 
 static void the_root_is_checked_too(void **state)
@@ -549,7 +846,6 @@ static void the_root_is_checked_too(void **state)
     expect_refusal(&walk, DX_UNKNOWN, "manifest: /network: there is no such node");
     expect_refusal(&walk, DX_UNKNOWN, "manifest: vcpus: there is no such property in capsules");
     expect_capsule(&walk, "a");
-    expect_refusal(&walk, DX_NOT_SUPPORTED, "manifest: /networks: not supported yet");
     expect_refusal(&walk, DX_UNKNOWN, "manifest: type: there is no such property in odd");
     expect_refusal(&walk, DX_DUPLICATE, "manifest: /images is there twice");
     expect_refusal(&walk, DX_DUPLICATE, "manifest: /capsules is there twice");
@@ -566,6 +862,52 @@ static void the_root_is_checked_too(void **state)
     finish();
     walk = opened();
     expect_refusal(&walk, DX_UNKNOWN, "manifest: image deep: must not have nodes inside");
+    expect_end(&walk);
+}
+
+static void reads_networks(void **state)
+{
+    const struct {
+        const char *name;
+        struct property property;
+        enum dx_error error;
+        uint32_t mtu;
+    } rows[] = {
+        {"lan", {NULL, NULL, 0}, DX_OK, 1500},
+        {"wide", CELLS("mtu", 0, 0, 0x23, 0x28), DX_OK, 9000},
+        {"least", CELLS("mtu", 0, 0, 0, 68), DX_OK, 68},
+        {"wider", CELLS("mtu", 0, 0, 0x23, 0x29), DX_BAD_VALUE, 0},
+        {"less", CELLS("mtu", 0, 0, 0, 67), DX_BAD_VALUE, 0},
+        {"flag", FLAG("mtu"), DX_BAD_VALUE, 0},
+        {"up", TEXT("uplink", "path:/x"), DX_OK, 1500},
+        {"down", TEXT("uplink", "serial:x"), DX_BAD_VALUE, 0},
+        {"flat", FLAG("uplink"), DX_BAD_VALUE, 0},
+        {"odd", FLAG("colour"), DX_UNKNOWN, 0},
+        {"Bad_Name", {NULL, NULL, 0}, DX_BAD_VALUE, 0},
+    };
+    int cursor = 0;
+    struct network_config config;
+    struct refusal refusal;
+    enum dx_error error;
+    (void)state;
+    root_begin();
+    must(fdt_begin_node(blob, "networks"));
+    for (unsigned n = 0; n < ARRAY_LENGTH(rows); n++) {
+        node(rows[n].name, &rows[n].property, rows[n].property.name == NULL ? 0 : 1);
+    }
+    must(fdt_end_node(blob));
+    node("capsules", NULL, 0);
+    finish();
+    struct walk walk = opened();
+    for (unsigned n = 0; n < ARRAY_LENGTH(rows); n++) {
+        assert_true(manifest_next_network(&walk.manifest, &cursor, &config, &refusal, &error));
+        assert_string_equal(config.name, rows[n].name);
+        assert_int_equal(error, rows[n].error);
+        if (error == DX_OK) {
+            assert_int_equal(config.mtu, rows[n].mtu);
+        }
+    }
+    assert_false(manifest_next_network(&walk.manifest, &cursor, &config, &refusal, &error));
     expect_end(&walk);
 }
 
@@ -601,7 +943,6 @@ static void too_many_capsules(void **state)
         assert_int_equal(walk.error, DX_OK);
     }
     expect_refusal(&walk, DX_TOO_MANY, "capsule c256: it and all after it are beyond the limit of 256");
-    expect_refusal(&walk, DX_NOT_SUPPORTED, "/networks");
     expect_end(&walk);
 }
 
@@ -617,6 +958,10 @@ static void good_blob(void)
                                           CELLS("memory-base", 0x80, 0, 0, 0),
                                           TEXT("bootargs", "quiet"),
                                           TEXT("isolation", "pmp"),
+                                          CELLS("harts", 0, 0, 0, 2, 0, 0, 0, 1),
+                                          CELLS("weight", 0, 0, 0, 9),
+                                          CELLS("watchdog", 0, 0, 0, 30),
+                                          FLAG("dedicated"),
                                           FLAG("manager")};
     node("one", properties, ARRAY_LENGTH(properties));
     place("two", 0x82000000, 0x1000, "auto");
@@ -705,6 +1050,12 @@ static void walk_hostile(const uint8_t *bytes, size_t size, unsigned *opened_cou
             const struct capsule_config *config = &walk.config;
             assert_true(config->memory > 0 && config->memory % PAGE_SIZE == 0 && config->vcpus >= 1);
             assert_true(config->vcpus <= CAPSULE_VCPUS_MAX);
+            assert_true(config->priority <= CAPSULE_PRIORITY_MAX);
+            assert_in_range(config->weight, 1, CAPSULE_WEIGHT_MAX);
+            assert_true(config->watchdog_seconds <= CAPSULE_WATCHDOG_MAX);
+            assert_true(config_hart_count(config) <= CAPSULE_HARTS_MAX);
+            assert_true(!config->dedicated || config_hart_count(config) >= config->vcpus);
+            assert_true(config->harts.bytes == NULL || in_blob(config->harts.bytes, config->harts.length, from, size));
             assert_true(in_blob(config->kernel.bytes, config->kernel.length, from, size));
             assert_true(config->initrd.bytes == NULL ||
                         in_blob(config->initrd.bytes, config->initrd.length, from, size));
@@ -761,6 +1112,10 @@ int main(void)
         cmocka_unit_test(a_capsule_with_everything),
         cmocka_unit_test(defaults),
         cmocka_unit_test(wishes_of_isolation),
+        cmocka_unit_test(restart_policies),
+        cmocka_unit_test(shares_at_their_edges),
+        cmocka_unit_test(sets_of_harts),
+        cmocka_unit_test(dedicated_harts),
         cmocka_unit_test(one_wrong_property),
         cmocka_unit_test(memory_must_be_sound),
         cmocka_unit_test(memory_and_kernel_are_required),
@@ -770,9 +1125,14 @@ int main(void)
         cmocka_unit_test(the_second_of_a_name_is_refused),
         cmocka_unit_test(places_must_not_overlap),
         cmocka_unit_test(places_of_the_guest_may_overlap),
-        cmocka_unit_test(devices_are_not_supported_yet),
+        cmocka_unit_test(devices),
+        cmocka_unit_test(bad_devices),
+        cmocka_unit_test(many_devices),
+        cmocka_unit_test(managers_have_control_ports),
+        cmocka_unit_test(devices_have_no_nodes_inside),
         cmocka_unit_test(the_root_is_checked_too),
         cmocka_unit_test(images_must_not_have_properties),
+        cmocka_unit_test(reads_networks),
         cmocka_unit_test(too_many_capsules),
         cmocka_unit_test(headers),
         cmocka_unit_test(other_trees),

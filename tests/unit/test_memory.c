@@ -547,6 +547,7 @@ static void test_alloc_is_zeroed_and_from_the_top(void **state)
     assert_ptr_equal(bytes, arena + ARENA - 2 * PAGE_SIZE);
     assert_all(bytes, 0, 2 * PAGE_SIZE);
     assert_true(memory_free_bytes() == ARENA - 2 * PAGE_SIZE);
+    assert_true(memory_total_bytes() == ARENA);
     memset(bytes, 0x5a, 2 * PAGE_SIZE);
     memory_free(bytes, PAGE_SIZE + 1);
     assert_true(memory_free_bytes() == ARENA);

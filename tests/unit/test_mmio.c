@@ -74,6 +74,23 @@ static void test_stores(void **state)
     assert_int_equal(box.writes, ARRAY_LENGTH(cases));
 }
 
+/* A store that isn't over traps once more, however often that takes, and the guest's other traps come in between. */
+static void test_again(void **state)
+{
+    (void)state;
+    *a1 = 4711;
+    box.again = 300;
+    for (unsigned n = 1; n <= 300; n++) {
+        code(STORE(2, 16));
+        trap(CAUSE_STORE_ACCESS, DEVICE);
+        assert_went_on(0);
+        assert_int_equal(box.writes, n);
+    }
+    trap(CAUSE_STORE_ACCESS, DEVICE);
+    assert_went_on(4);
+    assert_int_equal(box.written, 4711);
+}
+
 static void test_doubles(void **state)
 {
     (void)state;
@@ -244,6 +261,48 @@ static void test_paged_faults(void **state)
     trap(CAUSE_STORE_ACCESS, 0);
     assert_reflected(CAUSE_FETCH_PAGE, VA_CODE + 0x1000);
     assert_int_equal(box.reads + box.writes, 0);
+}
+
+/* What was walked before is only believed while each entry on the way still says the same. */
+static void test_walks_are_checked(void **state)
+{
+    (void)state;
+    enum { OTHER_CODE = RAM_BASE + 0x5000, ROOT = RAM_BASE + TABLES };
+    map_page(VA_DEVICE, DEVICE, PTE_R | PTE_W);
+    for (unsigned n = 0; n < 2; n++) { /* the second time from memory */
+        paged(LOAD(LW, 16));
+        trap(CAUSE_LOAD_ACCESS, 0);
+        assert_int_equal(box.reads, n + 1);
+    }
+    paged(LOAD(LW, 16));
+    map_page(VA_DEVICE, RAM_BASE + (64 << 20), PTE_R | PTE_W); /* the leaf: now a hole */
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_LOAD_ACCESS, VA_DEVICE + 16);
+    map_page(VA_DEVICE, DEVICE, PTE_R | PTE_W);
+
+    paged(LOAD(LW, 16));
+    put_entry(ROOT, 0); /* what leads there */
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_FETCH_PAGE, VA_CODE);
+
+    paged(LOAD(LW, 16)); /* which maps all again */
+    fake_arch.satp++;    /* another root: the second level's table */
+    trap(CAUSE_LOAD_ACCESS, 0);
+    assert_reflected(CAUSE_FETCH_PAGE, VA_CODE);
+    assert_int_equal(box.reads, 2);
+
+    paged(STORE(2, 16));
+    trap(CAUSE_STORE_ACCESS, 0);
+    map_page(VA_CODE, OTHER_CODE, PTE_R | PTE_X); /* other code at the same address, and then in the same place */
+    put_entry(OTHER_CODE, LOAD(LW, 16));
+    guest->context.pc = VA_CODE;
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_int_equal(box.reads, 3);
+    put_entry(OTHER_CODE, STORE(2, 16));
+    guest->context.pc = VA_CODE;
+    trap(CAUSE_STORE_ACCESS, 0);
+    assert_int_equal(box.reads, 3);
+    assert_int_equal(box.writes, 2);
 }
 
 /* User mode with pages of the kernel's, and the other way round with and without SUM. */
@@ -628,6 +687,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         MMIO_TEST(test_loads),
         MMIO_TEST(test_stores),
+        MMIO_TEST(test_again),
         MMIO_TEST(test_doubles),
         MMIO_TEST(test_compressed),
         MMIO_TEST(test_x0),
@@ -637,6 +697,7 @@ int main(void)
         MMIO_TEST(test_instruction_is_not_in_ram),
         MMIO_TEST(test_paged),
         MMIO_TEST(test_paged_faults),
+        MMIO_TEST(test_walks_are_checked),
         MMIO_TEST(test_paged_rights),
         MMIO_TEST(test_tables_outside),
         MMIO_TEST(test_instruction_across_pages),

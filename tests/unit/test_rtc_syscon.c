@@ -178,6 +178,19 @@ static void test_clear_alarm(void **state)
     assert_false(level);
 }
 
+/* The capsule has stopped. */
+static void test_silence(void **state)
+{
+    (void)state;
+    set_alarm(START + 1000);
+    goldfish_rtc_silence(&rtc);
+    assert_int_equal(armed, GOLDFISH_RTC_NEVER);
+    host_now += 5000;
+    goldfish_rtc_fire(&rtc); /* it had already begun */
+    assert_int_equal(armed, GOLDFISH_RTC_NEVER);
+    assert_false(level);
+}
+
 static void test_alarm_is_in_guest_time(void **state)
 {
     (void)state;
@@ -359,6 +372,7 @@ int main(void)
         cmocka_unit_test_setup(test_alarm_rings, setup),
         cmocka_unit_test_setup(test_alarm_in_the_past_rings_at_once, setup),
         cmocka_unit_test_setup(test_clear_alarm, setup),
+        cmocka_unit_test_setup(test_silence, setup),
         cmocka_unit_test_setup(test_alarm_is_in_guest_time, setup),
         cmocka_unit_test_setup(test_without_hook, setup),
         cmocka_unit_test_setup(test_reset_keeps_the_clock, setup),

@@ -10,8 +10,8 @@ static void test_unknown_calls(void **state)
 {
     (void)state;
     static const unsigned long ids[] = {
-        0x11,       0x09000000, 0x0a000000, 0x504d55,   0x53555350, 0x43505043, 0x4e41434c, 0x535441,
-        0x46574654, 0x535345,   0x44425452, 0x4d505859, 0x7fffffff, 0x80000000, ~0ul,
+        0x11,     0x09000000, 0x0a000000, 0x504d55,   0x53555350, 0x43505043, 0x4e41434c, 0x535440,
+        0x535442, 0x46574654, 0x535345,   0x44425452, 0x4d505859, 0x7fffffff, 0x80000000, ~0ul,
     };
     for (size_t i = 0; i < ARRAY_LENGTH(ids); i++) {
         EXPECT(SBI_ERR_NOT_SUPPORTED, 0, ids[i], 0, 0, 0, 0);
@@ -26,8 +26,8 @@ static void test_unknown_functions(void **state)
     (void)state;
     static const struct {
         unsigned long extension, first;
-    } rows[] = {{SBI_EXT_BASE, 7}, {SBI_EXT_TIME, 1}, {SBI_EXT_IPI, 1}, {SBI_EXT_RFENCE, 3},
-                {SBI_EXT_HSM, 4},  {SBI_EXT_SRST, 1}, {SBI_EXT_DBCN, 3}};
+    } rows[] = {{SBI_EXT_BASE, 7}, {SBI_EXT_TIME, 1}, {SBI_EXT_IPI, 1},  {SBI_EXT_RFENCE, 3},
+                {SBI_EXT_HSM, 4},  {SBI_EXT_SRST, 1}, {SBI_EXT_DBCN, 3}, {SBI_EXT_STA, 1}};
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         for (unsigned long function = rows[i].first; function < 20; function++) {
             EXPECT(SBI_ERR_NOT_SUPPORTED, 0, rows[i].extension, function, 0, 0, 0);
@@ -88,7 +88,19 @@ static void test_probe(void **state)
 {
     (void)state;
     static const unsigned long present[] = {
-        SBI_EXT_BASE, SBI_EXT_TIME, SBI_EXT_IPI, SBI_EXT_RFENCE, SBI_EXT_HSM, SBI_EXT_SRST, SBI_EXT_DBCN, 0, 1, 2, 3, 8,
+        SBI_EXT_BASE,
+        SBI_EXT_TIME,
+        SBI_EXT_IPI,
+        SBI_EXT_RFENCE,
+        SBI_EXT_HSM,
+        SBI_EXT_SRST,
+        SBI_EXT_DBCN,
+        SBI_EXT_STA,
+        0,
+        1,
+        2,
+        3,
+        8,
     };
     for (size_t i = 0; i < ARRAY_LENGTH(present); i++) {
         EXPECT(SBI_SUCCESS, 1, SBI_EXT_BASE, SBI_BASE_PROBE, present[i], 0, 0);

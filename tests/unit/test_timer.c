@@ -27,10 +27,15 @@ static void record(struct timer *timer)
     fired[fired_count++] = timer;
 }
 
+static const struct timer *timer_at(const struct heap_node *node)
+{
+    return CONTAINER_OF_CONST(node, struct timer, node);
+}
+
 /* Checks the heap below node; returns how many timers it has. Without recursion: along back, as the heap does. */
 static size_t check_heap(const struct timer_heap *heap)
 {
-    const struct timer *node = heap->root;
+    const struct heap_node *node = heap->root;
     size_t count = 0;
 
     if (node != NULL) {
@@ -39,15 +44,15 @@ static size_t check_heap(const struct timer_heap *heap)
     }
     while (node != NULL) {
         count++;
-        assert_ptr_equal(atomic_load(&node->heap), heap);
+        assert_ptr_equal(atomic_load(&timer_at(node)->heap), heap);
         if (node->child != NULL) {
             assert_ptr_equal(node->child->back, node);
         }
         if (node->sibling != NULL) {
             assert_ptr_equal(node->sibling->back, node);
         }
-        for (const struct timer *child = node->child; child != NULL; child = child->sibling) {
-            assert_true(child->deadline >= node->deadline);
+        for (const struct heap_node *child = node->child; child != NULL; child = child->sibling) {
+            assert_true(timer_at(child)->deadline >= timer_at(node)->deadline);
         }
         if (node->child != NULL) {
             node = node->child;
@@ -220,7 +225,7 @@ static void test_many(void **state)
         uint64_t next = timer_heap_next(&heap);
         assert_true(next >= last && next != TIMER_NEVER);
         last = next;
-        timer_cancel(heap.root);
+        timer_cancel(CONTAINER_OF(heap.root, struct timer, node));
     }
     assert_null(heap.root);
 }

@@ -18,7 +18,7 @@
 #define SEED UINT64_C(0x75617274)
 
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR, FCR = IIR };
-enum { DR = 0x01, OE = 0x02, EMPTY = 0x60 };
+enum { DR = 0x01, OE = 0x02, BI = 0x10, EMPTY = 0x60 };
 enum { RDI = 1, THRI = 2, RLSI = 4, MSI = 8 };
 enum { RANDOM_STEPS = 200000 };
 
@@ -41,6 +41,7 @@ static int setup(void **state)
     (void)state;
     level = false;
     console_port_init(&port, "test");
+    console_port_show(&port, true);
     memset(&uart, 0xa5, sizeof(uart));
     uart16550_init(&uart, (gpa_t){BASE}, &port, (struct irq_line){on_line, &level, 10});
     line_calls = 0;
@@ -60,9 +61,9 @@ static void set(unsigned offset, unsigned value)
 /* What came out since the last look, as text. */
 static const char *output(void)
 {
-    static char text[CONSOLE_RING_SIZE + 1];
+    static char text[CONSOLE_OUTPUT_SIZE + 1];
 
-    text[console_port_drain(&port, (uint8_t *)text, CONSOLE_RING_SIZE)] = 0;
+    text[console_port_drain(&port, (uint8_t *)text, CONSOLE_OUTPUT_SIZE)] = 0;
     return text;
 }
 
@@ -240,7 +241,7 @@ static void test_back_pressure(void **state)
     assert_int_equal(get(LSR) & EMPTY, 0);
     assert_false(level);
 
-    assert_int_equal(strlen(output()), CONSOLE_RING_SIZE);
+    assert_int_equal(strlen(output()), CONSOLE_OUTPUT_SIZE);
     console_port_notify(&port);
     assert_int_equal(get(LSR) & EMPTY, EMPTY);
     assert_true(level);
@@ -325,6 +326,46 @@ static void test_receive(void **state)
     assert_int_equal(get(DATA), 'c');
 }
 
+/* Input that somebody else takes is not seen here, and an interrupt that said so is gone once IIR was read. */
+static void test_claimed_input(void **state)
+{
+    (void)state;
+    set(IER, RDI);
+    type("a");
+    assert_true(level);
+    console_port_claim(&port, true);
+    assert_int_equal(get(IIR), 0x01);
+    assert_false(level);
+    assert_int_equal(get(LSR), EMPTY);
+    assert_int_equal(get(DATA), 0);
+    set(FCR, 3);
+    type("b");
+    assert_false(level);
+    set(IER, RDI | 4); /* but a BREAK is heard, with what comes behind it */
+    assert_true(console_port_feed_break(&port));
+    console_port_notify(&port);
+    assert_false(level);
+    type("sx");
+    assert_true(level);
+    assert_int_equal(get(IIR) & 0x0f, 0x06);
+    assert_int_equal(get(LSR), EMPTY | DR | 0x10);
+    assert_int_equal(get(DATA), 0);
+    assert_int_equal(get(LSR), EMPTY | DR);
+    assert_int_equal(get(DATA), 's');
+    assert_int_equal(get(LSR), EMPTY);
+    assert_false(level);
+    console_port_claim(&port, false);
+    assert_int_equal(get(DATA), 'a');
+    assert_int_equal(get(DATA), 'b');
+    assert_int_equal(get(LSR), EMPTY | DR | 0x10);
+    console_port_claim(&port, true); /* what was not heard then is not heard now */
+    assert_true(console_port_feed_break(&port));
+    type("u");
+    console_port_claim(&port, false);
+    console_port_claim(&port, true);
+    assert_int_equal(get(LSR), EMPTY);
+}
+
 static void test_more_than_a_fifo(void **state)
 {
     (void)state;
@@ -348,6 +389,56 @@ static void test_clear_receiver(void **state)
     assert_false(level);
     type("q");
     set(FCR, 0); /* switching the FIFO empties it too */
+    assert_int_equal(get(LSR), EMPTY);
+}
+
+/* A BREAK is a byte 0, and LSR says so once, when it is its turn to be read. */
+static void test_break(void **state)
+{
+    (void)state;
+    type("a");
+    assert_true(console_port_feed_break(&port));
+    type("s");
+    assert_int_equal(get(LSR), EMPTY | DR); /* the byte before it */
+    assert_int_equal(get(DATA), 'a');
+    assert_int_equal(get(LSR), EMPTY | DR | BI);
+    assert_int_equal(get(LSR), EMPTY | DR);
+    assert_int_equal(get(DATA), 0);
+    assert_int_equal(get(LSR), EMPTY | DR);
+    assert_int_equal(get(DATA), 's');
+    assert_int_equal(get(LSR), EMPTY);
+}
+
+static void test_break_interrupts(void **state)
+{
+    (void)state;
+    set(IER, RDI | RLSI);
+    assert_true(console_port_feed_break(&port));
+    console_port_notify(&port);
+    assert_true(level);
+    assert_int_equal(get(IIR), 0x06);
+    assert_int_equal(get(LSR), EMPTY | DR | BI);
+    assert_int_equal(get(IIR), 0x04); /* the byte is still there */
+    assert_true(console_port_feed_break(&port));
+    assert_int_equal(get(DATA), 0);
+    assert_int_equal(get(IIR), 0x06); /* the next one is news again */
+    assert_int_equal(get(DATA), 0);
+    assert_int_equal(get(IIR), 0x01);
+    assert_false(level);
+}
+
+static void test_break_and_loopback(void **state)
+{
+    (void)state;
+    assert_true(console_port_feed_break(&port));
+    set(MCR, 0x10);
+    assert_int_equal(get(LSR), EMPTY); /* the line is cut off */
+    set(DATA, 'L');
+    set(MCR, 0);
+    assert_int_equal(get(LSR), EMPTY | DR);
+    assert_int_equal(get(DATA), 'L');
+    assert_int_equal(get(LSR), EMPTY | DR | BI);
+    set(FCR, 3); /* a BREAK goes with the rest of the receiver */
     assert_int_equal(get(LSR), EMPTY);
 }
 
@@ -469,8 +560,9 @@ static void check_always(unsigned step)
 {
     uint8_t ier = uart.ier;
     bool received = uart.looped.count > 0 || ((uart.mcr & 0x10) == 0 && console_port_has_input(&port));
+    bool new_break = received && uart.looped.count == 0 && console_port_next(&port) == CONSOLE_NEXT_BREAK;
     bool wanted = ((ier & RDI) != 0 && received) || ((ier & THRI) != 0 && uart.thre_interrupt) ||
-                  ((ier & RLSI) != 0 && uart.overrun) || ((ier & MSI) != 0 && uart.msr_deltas != 0);
+                  ((ier & RLSI) != 0 && (uart.overrun || new_break)) || ((ier & MSI) != 0 && uart.msr_deltas != 0);
 
     if (level != wanted) {
         fail_msg("step %u: line is %d", step, level);
@@ -504,7 +596,11 @@ static void test_random_accesses(void **state)
             }
             break;
         case 3:
-            (void)console_port_feed(&port, (uint8_t)value);
+            if (value % 16 == 0) {
+                (void)console_port_feed_break(&port);
+            } else {
+                (void)console_port_feed(&port, (uint8_t)value);
+            }
             console_port_notify(&port);
             break;
         case 4: {
@@ -528,7 +624,7 @@ static void test_random_accesses(void **state)
         }
         check_always(step);
     }
-    assert_true(came > 1000 && sent - came <= CONSOLE_RING_SIZE + 16);
+    assert_true(came > 1000 && sent - came <= CONSOLE_OUTPUT_SIZE + 16);
 }
 
 static void test_describe(void **state)
@@ -566,6 +662,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_ier_bits, setup),
+        cmocka_unit_test_setup(test_claimed_input, setup),
         cmocka_unit_test_setup(test_loopback_lines, setup),
         cmocka_unit_test_setup(test_fifo_bits_in_iir, setup),
         cmocka_unit_test_setup(test_divisor_latch, setup),
@@ -582,6 +679,9 @@ int main(void)
         cmocka_unit_test_setup(test_receive, setup),
         cmocka_unit_test_setup(test_more_than_a_fifo, setup),
         cmocka_unit_test_setup(test_clear_receiver, setup),
+        cmocka_unit_test_setup(test_break, setup),
+        cmocka_unit_test_setup(test_break_interrupts, setup),
+        cmocka_unit_test_setup(test_break_and_loopback, setup),
         cmocka_unit_test_setup(test_priorities, setup),
         cmocka_unit_test_setup(test_modem_deltas, setup),
         cmocka_unit_test_setup(test_loopback_leaks_nothing, setup),

@@ -2,6 +2,7 @@
  *
  * vCPUs: timers with and without Sstc, interrupts, the ways to sleep, HSM's transitions.
  */
+#include "core/steal.h"
 #include "core_world.h"
 
 enum { ALL = 1 << IRQ_S_SOFT | 1 << IRQ_S_TIMER | 1 << IRQ_S_EXTERNAL };
@@ -375,6 +376,26 @@ static void test_suspended_keeps_capsule_alive(void **state)
     assert_int_equal(capsule_state(capsule), CAPSULE_STOPPED);
 }
 
+/* A vCPU that is started anew tells nothing of its steal time in RAM until its guest asks for that again. */
+static void test_start_forgets_where_to_tell(void **state)
+{
+    (void)state;
+    struct capsule *capsule = run_capsule(0, 2);
+    struct vcpu *vcpu = run_vcpu(capsule, 1, 1);
+    assert_true(steal_tell(vcpu, (gpa_t){RAM_BASE}));
+    vcpu->steal_ticks = 5;
+    steal_publish(vcpu);
+    assert_true(vcpu->sta.on);
+    assert_int_equal(core.ram[0][0], 2);
+    vcpu_off(vcpu);
+    assert_null(next(1));
+    run_vcpu(capsule, 1, 1);
+    assert_false(vcpu->sta.on);
+    vcpu->steal_ticks = 50;
+    steal_publish(vcpu);
+    assert_int_equal(core.ram[0][0], 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +420,7 @@ int main(void)
         CORE_TEST(test_suspend_non_retentive_with_sstc),
         CORE_TEST(test_suspend_with_interrupt_pending),
         CORE_TEST(test_suspended_keeps_capsule_alive),
+        CORE_TEST(test_start_forgets_where_to_tell),
     };
     return cmocka_run_group_tests_name("vcpu", tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@ static struct {
     struct device device;
     unsigned reads, writes;
     uint64_t written, answer;
+    unsigned again; /* so many stores are to be made once more */
 } box;
 
 static uint64_t box_read(struct device *device, uint32_t index)
@@ -31,10 +32,11 @@ static uint64_t box_read(struct device *device, uint32_t index)
 
 static void box_write(struct device *device, uint32_t index, uint64_t value)
 {
-    (void)device;
     (void)index;
     box.writes++;
     box.written = value;
+    device->again = box.again > 0;
+    box.again -= device->again ? 1 : 0;
 }
 
 static const struct device_register box_registers[] = {

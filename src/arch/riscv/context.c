@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "arch/riscv/csr.h"
+#include "arch/riscv/hypervisor.h"
 
 /* fp.S and vector.S */
 void fp_save_d(uint64_t *f);
@@ -25,10 +26,11 @@ static unsigned long width_fields(void)
 
 /* What mret finds. In S-mode WFI traps by TW, and the guest's own FS and VS stand here; in VS-mode it traps by
  * hstatus.VTW, and FS and VS are on here since vsstatus has the guest's. */
-static unsigned long status_for(bool is_virtual)
+static unsigned long status_for(bool is_virtual, bool own_hart)
 {
     unsigned long status = MSTATUS_MPP_SUPERVISOR | MSTATUS_MPIE | width_fields();
-    return status | (is_virtual ? MSTATUS_MPV | MSTATUS_FS | MSTATUS_VS : MSTATUS_TW);
+    const unsigned long wfi = own_hart ? 0 : MSTATUS_TW;
+    return status | (is_virtual ? MSTATUS_MPV | MSTATUS_FS | MSTATUS_VS : wfi);
 }
 
 void arch_context_reset(struct arch_context *context, unsigned long entry, unsigned long a0, unsigned long a1)
@@ -36,12 +38,14 @@ void arch_context_reset(struct arch_context *context, unsigned long entry, unsig
     uint8_t *vector = context->vector;
     size_t vector_size = context->vector_size;
     bool is_virtual = context->is_virtual;
+    bool own_hart = context->own_hart;
     *context = (struct arch_context){
         .x = {[REG_A0] = a0, [REG_A1] = a1},
         .pc = entry,
-        .status = status_for(is_virtual),
+        .status = status_for(is_virtual, own_hart),
         .status_high = is_virtual ? MSTATUSH_MPV : 0,
         .is_virtual = is_virtual,
+        .own_hart = own_hart,
         .vsstatus = XLEN == 64 ? (unsigned long)(2ULL << 32) : 0, /* UXL: 64 bits */
         .scounteren = COUNTER_TIME, /* as other firmware leaves it: Linux doesn't set it for its programs */
         .stimecmp = UINT64_MAX,
@@ -204,6 +208,9 @@ void arch_context_load(struct arch_context *context, const struct hart_features 
         load_csrs(context, features);
         load_extra(context, features);
         load_registers(context, features);
+    }
+    if (context->is_virtual) {
+        hypervisor_trap_wfi(!context->own_hart);
     }
     drop_reservation();
     inject(context->is_virtual, context->sip); /* the external one is raised by vcpu_fold */

@@ -181,6 +181,15 @@ const char *hypervisor_prepare(const struct hart_features *features)
     return delegate(features);
 }
 
+void hypervisor_trap_wfi(bool trap)
+{
+    if (trap) {
+        csr_set(CSR_HSTATUS, HSTATUS_VTW);
+    } else {
+        csr_clear(CSR_HSTATUS, HSTATUS_VTW);
+    }
+}
+
 /* --- stage 2 ----------------------------------------------------------------------------------------------------- */
 
 unsigned long arch_stage2_word(unsigned mode, unsigned vmid, hpa_t root)

@@ -26,5 +26,7 @@ const char *hypervisor_prepare(const struct hart_features *features);
 void hypervisor_environment(const struct hart_features *features);
 /* Where HS-mode's trap vector points: to memory that PMP always denies, so that whatever gets there traps to us. */
 unsigned long hypervisor_tripwire(void);
+/* Whether WFI in VS-mode comes to us, or sleeps. */
+void hypervisor_trap_wfi(bool trap);
 
 #endif

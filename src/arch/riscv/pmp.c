@@ -173,8 +173,12 @@ unsigned long supervisor_load_probe(unsigned long address, unsigned long trial, 
 bool arch_supervisor_can_load(hpa_t address)
 {
     unsigned long status = csr_read(mstatus);
-    unsigned long trial = (status & ~MSTATUS_MPP_MASK) | MSTATUS_MPP_SUPERVISOR | MSTATUS_MPRV;
+    /* not VS-mode, from which the last trap may have come: that would be a guest-physical address */
+    unsigned long trial = (status & ~(MSTATUS_MPP_MASK | MSTATUS_MPV)) | MSTATUS_MPP_SUPERVISOR | MSTATUS_MPRV;
     unsigned long translation = csr_read(satp);
+    if (XLEN == 32 && guests_are_virtual()) {
+        csr_clear(CSR_MSTATUSH, MSTATUSH_MPV);
+    }
     csr_write(satp, 0);
     bool loaded = supervisor_load_probe((unsigned long)address.at, trial, status) != 0;
     csr_write(satp, translation);

@@ -93,6 +93,16 @@ static void probe_extra(struct hart_features *features)
     }
 }
 
+/* QEMU from 7.1 (Sstc) to before 8.2, which tells its version in marchid: riscv_cpu_update_mip looks whether the
+ * interrupt of vstimecmp is pending before it takes the lock under which that comes true, and so may take the request
+ * back. */
+static bool loses_timers(const struct hart_features *features)
+{
+    const unsigned long first = 0x070100;
+    const unsigned long mended = 0x080200;
+    return features->mvendorid == 0 && features->marchid >= first && features->marchid < mended && features->sstc;
+}
+
 void arch_hart_probe(struct hart_features *features)
 {
     unsigned long scratch = 0;
@@ -120,5 +130,6 @@ void arch_hart_probe(struct hart_features *features)
     probe_security(features);
     if (features->hypervisor) {
         hypervisor_probe(features);
+        features->loses_timers = loses_timers(features);
     }
 }

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Capsules as the hypervisor lists them, and the verbs that show them.
+ */
+#ifndef CAPSULECTL_CAPSULES_H
+#define CAPSULECTL_CAPSULES_H
+
+#include "link.h"
+
+struct rows {
+    struct dx_control_row *row; /* the caller's, to be freed */
+    size_t count;
+};
+/* All that this capsule may see. */
+struct rows rows_get(struct link *link);
+/* By its name, or its id. Exits, and says which may have been meant, if there is none. */
+const struct dx_control_row *rows_find(const struct rows *rows, const char *name);
+/* The same, asked for now. */
+struct dx_control_row capsule_named(struct link *link, const char *name);
+
+const char *state_name(uint32_t state);
+/* With its quotes: what a guest's last words may have in them is the hypervisor's to clean; quotes and backslashes are
+ * ours. */
+void print_json_text(const char *text);
+
+/* Verbs: see `capsulectl help`. arguments end with NULL. */
+int list_verb(struct link *link, char **arguments);
+int info_verb(struct link *link, char **arguments);
+int stat_verb(struct link *link, char **arguments);
+int top_verb(struct link *link, char **arguments);
+
+#endif
