@@ -219,7 +219,7 @@ void modes_attach(uint32_t seat)
 
 void modes_detach(uint32_t seat)
 {
-    if (terminal.screen.line_of == seat || mux_is_raw()) {
+    if (terminal.screen.line_of == seat) {
         screen_settle();
     }
     hide(seat);

@@ -132,6 +132,16 @@ class Monitor:
                 time.sleep(0.02)
         raise AssertionError(f"{name} is {state}, not {pattern}")
 
+    def logs(self, name, text, seconds=20):
+        """Asks again and again until what the capsule has said has the text in it."""
+        end = time.monotonic() + seconds * TIME_SCALE
+        said = ""
+        with self.visit():
+            while text not in said:
+                assert time.monotonic() < end, f"{name} did not say {text!r}: {said[-500:]!r}"
+                said = " ".join(self.command(f"log {name}"))
+        return said
+
     def stat(self, name):
         """{"starts": 1, "exits": …, "CPU time": seconds, …, exits by cause, and {what: number} for each device} of one
         capsule."""

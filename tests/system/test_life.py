@@ -183,7 +183,7 @@ def test_manual(start, setup):
         monitor.becomes("x", "^running")
         monitor.refused("start", "x")
         monitor.refused("destroy", "x")
-    assert "up x" in " ".join(Monitor(machine).command("log x"))
+    Monitor(machine).logs("x", "up x")
 
 
 @PLACE

@@ -1215,6 +1215,20 @@ static void test_detach_raw_owner(void **state)
     assert_said("two| hello\r\n");
 }
 
+/* Another one that goes breaks no line of the one that has the terminal alone. */
+static void test_detach_beside_raw(void **state)
+{
+    (void)state;
+    make(2);
+    TYPE("\x1ds");
+    say(0, "o");
+    forget_said();
+    atomic_store(&guests[1].state, CAPSULE_DESTROYING);
+    terminal_detach(&guests[1]);
+    say(0, "ne\r\n");
+    assert_said("ne\r\n");
+}
+
 /* Sets find what is in them, from anywhere on. */
 static void test_sets(void **state)
 {
@@ -1461,6 +1475,7 @@ int main(void)
         TERMINAL_TEST(test_attach_later),
         TERMINAL_TEST(test_detach),
         TERMINAL_TEST(test_detach_raw_owner),
+        TERMINAL_TEST(test_detach_beside_raw),
         TERMINAL_TEST(test_sets),
         TERMINAL_TEST(test_many),
         TERMINAL_TEST(test_flush_raw),
