@@ -20,6 +20,7 @@ SIZE := $(CROSS)size
 LD := riscv64-linux-gnu-ld
 LIBFDT_SRC ?= $(CACHE)/libfdt
 CMOCKA_SRC ?= $(CACHE)/cmocka
+TOOL_SRC ?= $(CACHE)/tool
 CMOCKA_FLAGS := -DHAVE_MALLOC_H -DHAVE_INTTYPES_H -DHAVE_SETJMP_H -DHAVE_SIGNAL_H -DHAVE_STRINGS_H -DHAVE_TIME_H \
   -DHAVE_STRUCT_TIMESPEC -DHAVE_CLOCK_GETTIME -DHAVE_GCC_THREAD_LOCAL_STORAGE
 DEBUG ?= 0
@@ -50,6 +51,9 @@ help: ## this list
 
 $(LIBFDT_SRC)/libfdt.h:
 	scripts/fetch-sources libfdt "$(LIBFDT_SRC)"
+
+$(TOOL_SRC)/SHA256SUMS:
+	scripts/fetch-sources tool "$(TOOL_SRC)"
 
 $(CMOCKA_SRC)/include/cmocka.h:
 	scripts/fetch-sources cmocka "$(CMOCKA_SRC)"
@@ -103,18 +107,23 @@ endef
 $(eval $(call hypervisor_rules,rv64))
 $(eval $(call hypervisor_rules,rv32))
 
-# The tool for Linux inside a manager.
+# The tool for Linux inside a manager, with others' libraries: libfdt, zlib, libzstd, cJSON.
+TOOL_INCLUDES := -isystem $(LIBFDT_SRC) -isystem $(TOOL_SRC)/zlib -isystem $(TOOL_SRC)/libzstd -isystem $(TOOL_SRC)/cjson
+TOOL_ZLIB := adler32.c crc32.c inffast.c inflate.c inftrees.c zutil.c
 TOOL_CC_rv64 := riscv64-linux-gnu-gcc
-TOOL_CC_rv32 := scripts/rv32-cc
+TOOL_CC_rv32 := $(CURDIR)/scripts/rv32-cc
 # $(1): rv64 or rv32
 define tool_rules
-$(BUILD)/$(1)/tool/%.o: $(LIBFDT_SRC)/libfdt.h
-	@mkdir -p $$(@D)
-	@$(TOOL_CC_$(1)) -O2 -w -I$(LIBFDT_SRC) -c $(LIBFDT_SRC)/$$*.c -o $$@
-$(BUILD)/$(1)/capsulectl: $(wildcard tools/capsulectl/*.[ch] include/diosix/*.h) $(patsubst %.c,$(BUILD)/$(1)/tool/%.o,$(LIBFDT_FILES))
+$(BUILD)/$(1)/tool/libraries.a: $(LIBFDT_SRC)/libfdt.h $(TOOL_SRC)/SHA256SUMS
+	@mkdir -p $$(@D)/objects
+	@echo '  CC   $$@'
+	@cd $$(@D)/objects && rm -f *.o ../libraries.a && $(TOOL_CC_$(1)) -O2 -w -DZSTD_DISABLE_ASM \
+	  -I$(LIBFDT_SRC) -I$(TOOL_SRC)/libzstd -c $(LIBFDT_FILES:%=$(LIBFDT_SRC)/%) $(TOOL_ZLIB:%=$(TOOL_SRC)/zlib/%) \
+	  $(TOOL_SRC)/libzstd/common/*.c $(TOOL_SRC)/libzstd/decompress/*.c $(TOOL_SRC)/cjson/cJSON.c && riscv64-linux-gnu-ar rc ../libraries.a *.o
+$(BUILD)/$(1)/capsulectl: $(wildcard tools/capsulectl/*.[ch] include/diosix/*.h) $(BUILD)/$(1)/tool/libraries.a
 	@mkdir -p $$(@D)
 	@echo '  CC   $$@'
-	@$(TOOL_CC_$(1)) -static -O2 -std=gnu2x $(WARNINGS) $(DEFINES) -Iinclude -isystem $(LIBFDT_SRC) $$(filter %.c %.o,$$^) -o $$@
+	@$(TOOL_CC_$(1)) -static -O2 -std=gnu2x $(WARNINGS) $(DEFINES) -Iinclude $(TOOL_INCLUDES) $$(filter %.c %.a,$$^) -lm -o $$@
 	@riscv64-linux-gnu-strip $$@
 endef
 $(eval $(call tool_rules,rv64))

@@ -19,9 +19,10 @@ enum {
     DX_CONTROL_ROWS_MAX = 6,       /* of one reply */
     DX_CONTROL_NAME = 32,          /* bytes, with a NUL */
     DX_CONTROL_STOP = 208,
-    DX_CONTROL_BYTES_MAX = 1024, /* of one write */
-    DX_CONTROL_CAUSES_MAX = 16,  /* of exits that are told apart */
-    DX_CONTROL_CAUSE = 16,       /* bytes, with a NUL */
+    DX_CONTROL_BYTES_MAX = 1024,                 /* of one write */
+    DX_CONTROL_CAUSES_MAX = 16,                  /* of exits that are told apart */
+    DX_CONTROL_CAUSE = 16,                       /* bytes, with a NUL */
+    DX_CONTROL_DISK_BYTES_MAX = 2 * 1024 * 1024, /* of one request of a served disk */
 };
 
 enum dx_control_kind {
@@ -34,6 +35,8 @@ enum dx_control_kind {
     DX_CONTROL_READ = 7,    /* what a capsule has written to its console, or the hypervisor to its log */
     DX_CONTROL_WRITE = 8,   /* types on a capsule's console */
     DX_CONTROL_EVENTS = 9,  /* what has happened to capsules */
+    DX_CONTROL_SERVE = 10,  /* this session's client is a disk from now on */
+    DX_CONTROL_DISK = 11,   /* answers one of the disk's requests, and asks for the next */
     DX_CONTROL_REPLY = 0x8000,
 };
 
@@ -206,6 +209,44 @@ enum dx_control_event_kind {
     DX_CONTROL_EVENT_RESUMED,
     DX_CONTROL_EVENT_DESTROYED,
     DX_CONTROL_EVENT_ATTACHED, /* a client reads its console with DX_CONTROL_WATCH; text: whose */
+};
+
+/* The disk that capsules of this manager find as "served:NAME". If one of this name has lost its server, this is its
+ * new one; size and flags must be as they were. */
+struct dx_control_serve {
+    char name[DX_CONTROL_NAME]; /* as a capsule's, with a NUL and zeros behind it */
+    uint64_t sectors;           /* of 512 bytes */
+    uint32_t flags;             /* 0 or DX_CONTROL_SERVE_READ_ONLY */
+    uint32_t reserved;
+};
+enum dx_control_serve_flags { DX_CONTROL_SERVE_READ_ONLY = 1 };
+
+/* Behind it so many bytes without a header: what was to be read, if token is that of such a request. */
+struct dx_control_disk {
+    uint32_t token; /* of the request that this answers; DX_CONTROL_DISK_NONE: of none */
+    uint32_t error; /* 0, or it failed */
+    uint32_t bytes; /* that follow: none, or as many as the request has */
+    uint32_t how;   /* 0, or DX_CONTROL_WAIT: until there is a request, or the client sends */
+};
+#define DX_CONTROL_DISK_NONE UINT32_MAX
+/* Behind it, of a write, the bytes to be written, and behind those 4 bytes more: 1, or 0 if the request has been
+ * cancelled meanwhile and must not be carried out. The reply may be longer than DX_CONTROL_MESSAGE_MAX then. */
+struct dx_control_disk_reply {
+    uint32_t token;
+    uint32_t operation; /* enum dx_control_disk_operation */
+    uint64_t sector;    /* the first one; 512 bytes each */
+    uint64_t bytes;     /* to read, write, discard or clear; at most DX_CONTROL_DISK_BYTES_MAX of the first two */
+    uint32_t users;     /* devices of capsules that use the disk now */
+    uint32_t reserved;
+};
+enum dx_control_disk_operation {
+    DX_CONTROL_DISK_NOTHING, /* there is none now */
+    DX_CONTROL_DISK_READ,
+    DX_CONTROL_DISK_WRITE,
+    DX_CONTROL_DISK_FLUSH,   /* all that has been answered must last */
+    DX_CONTROL_DISK_DISCARD, /* need not be kept */
+    DX_CONTROL_DISK_ZERO,    /* reads as zeros from now on */
+    DX_CONTROL_DISK_UNUSED,  /* its last user has gone; told once each time */
 };
 
 #endif

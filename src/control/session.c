@@ -222,6 +222,8 @@ static const struct {
     [DX_CONTROL_READ] = {session_read, sizeof(struct dx_control_read), 0},
     [DX_CONTROL_WRITE] = {session_write, sizeof(struct dx_control_write), DX_CONTROL_BYTES_MAX},
     [DX_CONTROL_EVENTS] = {session_events, sizeof(struct dx_control_events), 0},
+    [DX_CONTROL_SERVE] = {session_serve, sizeof(struct dx_control_serve), 0},
+    [DX_CONTROL_DISK] = {session_disk, sizeof(struct dx_control_disk), 0},
 };
 
 /* Whether a message of this kind may be so long. */
@@ -290,6 +292,7 @@ static void forget(struct session *session)
 {
     drop_upload(session);
     session_unwatch(session);
+    session_unserve(session);
     session->stale = false;
     session->attached = 0;
     atomic_store(&session->hurry, false);
@@ -298,6 +301,8 @@ static void forget(struct session *session)
     session->received = 0;
     session->replied = 0;
     session->fetched = 0;
+    session->follow = 0;
+    session->bytes_left = 0;
 }
 
 /* Held. It is at work again when there is news, which may have come already. */
@@ -353,6 +358,7 @@ static void answer(struct session *session)
     session->received = 0;
     memcpy(&session->replied, session->reply, sizeof(session->replied));
     session->fetched = 0;
+    session->torn = false;
     if (session->stale) {
         forget(session);
     } else if (is_sent) {
@@ -426,6 +432,30 @@ static uint32_t missing(const struct session *session)
     return sane ? header->length - session->received : 0;
 }
 
+/* Held. How many of these belong to the message, and to what follows it. */
+static size_t take_message(struct session *session, const uint8_t *bytes, size_t length)
+{
+    size_t part;
+    if (session->bytes_left != 0) {
+        part = MIN(length, (size_t)session->bytes_left);
+        session_disk_take(session, bytes, part);
+        session->bytes_left -= (uint32_t)part;
+    } else {
+        part = MIN(length, (size_t)missing(session));
+        memcpy(session->message + session->received, bytes, part);
+        session->received += (uint32_t)part;
+        if (session->received < sizeof(header_t) || missing(session) != 0) {
+            return part;
+        }
+        session->bytes_left = session_disk_follows(session);
+    }
+    if (session->bytes_left == 0) {
+        session->working = true;
+        work_soon(session, 1);
+    }
+    return part;
+}
+
 size_t session_take(struct session *session, const uint8_t *bytes, size_t length)
 {
     size_t taken = 0;
@@ -447,14 +477,7 @@ size_t session_take(struct session *session, const uint8_t *bytes, size_t length
             }
             continue;
         }
-        const size_t part = MIN(length - taken, (size_t)missing(session));
-        memcpy(session->message + session->received, bytes + taken, part);
-        session->received += (uint32_t)part;
-        taken += part;
-        if (session->received >= sizeof(header_t) && missing(session) == 0) {
-            session->working = true;
-            work_soon(session, 1);
-        }
+        taken += take_message(session, bytes + taken, length - taken);
     }
     spinlock_release(&session->lock);
     return taken;
@@ -463,12 +486,19 @@ size_t session_take(struct session *session, const uint8_t *bytes, size_t length
 size_t session_give(struct session *session, uint8_t *bytes, size_t room)
 {
     spinlock_take(&session->lock);
-    const size_t part = session->working ? 0 : MIN(room, (size_t)(session->replied - session->fetched));
-    memcpy(bytes, session->reply + session->fetched, part);
+    const uint32_t own = session->replied - MIN(session->follow, session->replied);
+    size_t part = session->working ? 0 : MIN(room, (size_t)(session->replied - session->fetched));
+    if (session->fetched < own) {
+        part = MIN(part, (size_t)(own - session->fetched));
+        memcpy(bytes, session->reply + session->fetched, part);
+    } else if (part != 0) {
+        session_disk_give(session, session->fetched - own, bytes, part);
+    }
     session->fetched += (uint32_t)part;
     if (!session->working && session->fetched == session->replied) {
         session->replied = 0;
         session->fetched = 0;
+        session->follow = 0;
     }
     spinlock_release(&session->lock);
     return part;
@@ -487,4 +517,9 @@ void session_end(struct session *session)
     waiter_cancel(&session->news);
     session_watch_end(session);
     timer_cancel(&session->timer);
+    spinlock_take(&session->lock);
+    if (!session->serving) { /* else it is forgotten when that is done */
+        session_unserve(session);
+    }
+    spinlock_release(&session->lock);
 }

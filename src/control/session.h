@@ -32,6 +32,11 @@ struct session {
     bool lost; /* a length made no sense: where the next message begins nobody knows */
     struct timer timer;
     uint32_t received, replied, fetched; /* bytes of message; of reply; of them */
+    struct served *served;               /* the disk that the client serves; NULL: none */
+    uint32_t bytes_left;                 /* of what follows a message and is its disk's, and is still to come */
+    uint32_t follow;                     /* of the reply: bytes that aren't in reply but the disk's */
+    uint32_t follow_token;               /* whose */
+    bool torn;                           /* not all of them were there any more */
     struct upload upload;
     bool waiting;       /* the message is at work again when there is news */
     bool woken;         /* there was, since it was at work last */

@@ -29,6 +29,18 @@ enum dx_error session_info(struct session *session, struct refusal *refusal);
 enum dx_error session_read(struct session *session, struct refusal *refusal);
 enum dx_error session_write(struct session *session, struct refusal *refusal);
 enum dx_error session_events(struct session *session, struct refusal *refusal);
+/* Messages of serve.c. */
+enum dx_error session_serve(struct session *session, struct refusal *refusal);
+enum dx_error session_disk(struct session *session, struct refusal *refusal);
+/* The session's lock is held. A whole message is there: how many bytes follow it. */
+uint32_t session_disk_follows(const struct session *session);
+/* So many of those: they are all taken. */
+void session_disk_take(struct session *session, const uint8_t *bytes, size_t length);
+/* The next bytes of what follows the reply, which begins at offset. */
+void session_disk_give(struct session *session, uint32_t offset, uint8_t *bytes, size_t length);
+/* The client is gone. */
+void session_unserve(struct session *session);
+
 /* The session's lock is held: its client is gone. */
 void session_unwatch(struct session *session);
 /* The session ends; no lock is held. */

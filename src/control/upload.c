@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/launch.h"
+#include "control/stretch.h"
 #include "core/capsules.h"
 #include "core/quota.h"
 #include "manifest/bounded.h"
@@ -100,8 +101,10 @@ static enum dx_error check_rights(const struct capsule *owner, const struct caps
     }
     for (uint32_t n = 0; n < config->device_count; n++) {
         const struct device_config *device = &config->devices[n];
-        if (device->type == DEVICE_NET || (device->type == DEVICE_DISK && device->source != NULL)) {
-            return denied(config, device->name, refusal);
+        if (!stretch_is_granted(owner, device)) {
+            return refuse(refusal, DX_DENIED,
+                          "capsule %s: %s: no more than this manager has for-capsules, unless it manages all",
+                          config->name, device->name);
         }
     }
     return DX_OK;

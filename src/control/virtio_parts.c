@@ -9,6 +9,8 @@
 
 #include "control/control_ports.h"
 #include "control/launch.h"
+#include "control/served.h"
+#include "control/stretch.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "device/virtio_blk.h"
@@ -34,60 +36,41 @@ static bool is_offered(const struct capsule_config *config, const struct device_
         log_alert("%s: %s: not offered, there is no entropy", config->name, wanted->name);
         return false;
     }
-    return true;
+    return !wanted->for_capsules;
 }
 
-/* The stretch of a disk that is meant; on the disk, and in its blocks. */
-static enum dx_error find_stretch(const struct capsule *capsule, const struct device_config *wanted,
-                                  struct disk_user *user, struct refusal *refusal)
+/* A manager's disk that was found is not used after all. */
+static void leave(const char *served, struct disk *disk)
 {
-    const char *capsule_name = capsule->config.name;
-    struct disk *disk = disk_find(wanted->source);
-    if (disk == NULL) {
-        return refuse(refusal, DX_NOT_FOUND, "%s: %s: source: the machine has no disk %s", capsule_name, wanted->name,
-                      wanted->source);
+    if (served != NULL && disk != NULL) {
+        served_leave(disk);
     }
-    struct range stretch = {wanted->first_sector, wanted->sectors};
-    if (wanted->partition != NULL) {
-        const struct disk_partition *partition = disk_partition(disk, wanted->partition);
-        if (partition == NULL) {
-            return refuse(refusal, DX_NOT_FOUND, "%s: %s: partition: %s has no partition %s", capsule_name,
-                          wanted->name, wanted->source, wanted->partition);
-        }
-        stretch = (struct range){partition->first, partition->sectors};
-    } else if (stretch.size == 0 && stretch.base < disk->limits.sectors) {
-        stretch.size = disk->limits.sectors - stretch.base;
-    }
-    const uint64_t step = disk->limits.block_size / DISK_SECTOR;
-    if (stretch.base % step != 0 || stretch.size % step != 0) {
-        return refuse(refusal, DX_UNALIGNED, "%s: %s: its sectors must begin and end on blocks of %u bytes",
-                      capsule_name, wanted->name, (unsigned)disk->limits.block_size);
-    }
-    if (stretch.size == 0 || !range_holds((struct range){0, disk->limits.sectors}, stretch.base, stretch.size)) {
-        return refuse(refusal, DX_BAD_VALUE, "%s: %s: sectors: %s has %llu sectors", capsule_name, wanted->name,
-                      wanted->source, (unsigned long long)disk->limits.sectors);
-    }
-    *user = (struct disk_user){.disk = disk, .first = stretch.base, .sectors = stretch.size};
-    user->rate.limit = wanted->rate;
-    user->writes = !wanted->read_only && !disk->limits.read_only;
-    return DX_OK;
 }
 
 static enum dx_error make_disk(struct virtio_blk *blk, struct capsule *capsule, const struct device_config *wanted,
                                gpa_t base, struct irq_line irq, struct refusal *refusal)
 {
-    struct disk_user user = {.disk = NULL};
+    const char *served = config_served(wanted);
+    struct disk_user user = {.disk = served == NULL ? disk_find(wanted->source)
+                                                    : served_find(capsule->config.origin.creator, served)};
     const struct disk_user *other = NULL;
-    enum dx_error error = find_stretch(capsule, wanted, &user, refusal);
+    struct range stretch = {0, 0};
+    enum dx_error error = stretch_find(capsule->config.name, wanted, user.disk, &stretch, refusal);
     if (error != DX_OK) {
+        leave(served, user.disk);
         return error;
     }
     assert(user.disk != NULL);
+    user.first = stretch.base;
+    user.sectors = stretch.size;
+    user.rate.limit = wanted->rate;
+    user.writes = !wanted->read_only && !user.disk->limits.read_only;
     const char *serial = user.disk->serial[0] != '\0' ? user.disk->serial : wanted->name;
     virtio_blk_init_disk(blk, base, capsule, irq, &user, serial);
     error = disk_attach(&blk->user, &other);
     if (error != DX_OK) {
         blk->user.disk = NULL;
+        leave(served, user.disk);
         return refuse(refusal, error, "%s: %s: capsule %s uses some of these sectors of %s, and not both only read",
                       capsule->config.name, wanted->name, other->capsule->config.name, wanted->source);
     }
@@ -327,6 +310,7 @@ static void detach(struct virtio_device *device)
         struct virtio_blk *blk = CONTAINER_OF(device, struct virtio_blk, virtio);
         if (blk->user.disk != NULL) {
             disk_detach(&blk->user);
+            blk->user.disk = NULL; /* of a manager's it may not be there any more */
         }
     } else if (device->ops->id == VIRTIO_ID_NET) {
         struct virtio_net *net = CONTAINER_OF(device, struct virtio_net, virtio);

@@ -8,7 +8,9 @@
 
 #include "core/timer.h"
 
-#define TOPIC_EVENTS UINT32_MAX /* others: a capsule's id */
+/* Others are a capsule's id. */
+#define TOPIC_EVENTS UINT32_MAX
+#define TOPIC_SERVED (UINT32_MAX - 1) /* and so many below it: a served disk's requests */
 
 struct waiter {
     struct timer timer;  /* its fire is whoever waits; set once */

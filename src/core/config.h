@@ -6,6 +6,8 @@
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
 
+#include <string.h>
+
 #include "core/kept.h"
 #include "core/network.h"
 #include "core/rate.h"
@@ -46,12 +48,14 @@ enum device_type {
 struct device_config {
     const char *name; /* NUL-terminated; as a capsule's */
     enum device_type type;
-    bool isolated; /* net; likewise the next two */
+    bool for_capsules; /* nets and disks of the machine: not a device, but what its capsules may have; of managers alone
+                        */
+    bool isolated;     /* net; likewise the next two */
     bool has_address;
     uint8_t address[NETWORK_ADDRESS];
     bool read_only;     /* disks; likewise all that follow but network and rate */
     struct blob data;   /* RAM disks: what is on it at first; not empty, whole sectors */
-    const char *source; /* disks of the machine: "serial:…" or "path:…"; NULL: a RAM disk */
+    const char *source; /* disks: "serial:…" or "path:…" of the machine, or "served:…"; NULL: a RAM disk */
     union {
         const char *partition; /* NULL: a stretch of sectors */
         const char *network;   /* net's: its name, NUL-terminated */
@@ -108,6 +112,14 @@ struct capsule_config {
     uint32_t device_count;     /* 0 … CAPSULE_DEVICES_MAX */
     struct device_config devices[CAPSULE_DEVICES_MAX]; /* in the order of the manifest, with different names */
 };
+
+/* The name of the disk of its manager's that a disk has; NULL: it has another. */
+static inline const char *config_served(const struct device_config *device)
+{
+    static const char served[] = "served:";
+    const bool is_served = device->source != NULL && strncmp(device->source, served, sizeof(served) - 1) == 0;
+    return is_served ? device->source + sizeof(served) - 1 : NULL;
+}
 
 static inline uint32_t config_hart_count(const struct capsule_config *config)
 {

@@ -98,6 +98,9 @@ void disk_detach(struct disk_user *user)
         disk->user_count--;
     }
     spinlock_release(&disk->lock);
+    if (disk->ops->left != NULL) {
+        disk->ops->left(disk);
+    }
 }
 
 void disk_forget(struct disk_user *user)
@@ -234,7 +237,7 @@ bool disk_send(const struct disk_order *order, uint64_t bytes)
     struct disk *disk = user->disk;
     spinlock_take(&disk->lock);
     assert(user->promised > 0);
-    if (disk_is_dead(disk)) {
+    if (disk_is_dead(disk) || disk->room == 0) { /* no room: it was promised while it was dead, and it isn't any more */
         spinlock_release(&disk->lock);
         return false;
     }
@@ -348,5 +351,15 @@ static void look(struct timer *timer)
     } else if (disk->in_flight != 0 && !disk->dead) {
         watch_after(disk, clock_hz);
     }
+    spinlock_release(&disk->lock);
+    if (disk->ops->gone != NULL) {
+        (void)disk->ops->gone(disk); /* nobody else fires this timer: it was never used again if it is */
+    }
+}
+
+void disk_look_soon(struct disk *disk)
+{
+    spinlock_take(&disk->lock);
+    go_on_soon(disk);
     spinlock_release(&disk->lock);
 }

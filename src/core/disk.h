@@ -75,6 +75,10 @@ struct disk_ops {
      * those that are late are answered as failed, the others sent again. False: it is of no use any more. What is in
      * flight then stays so: it doesn't even reset, and nobody knows what it may still do to memory. */
     bool (*watch)(struct disk *disk, uint64_t now);
+    /* A user has gone; no lock held. NULL, and the next: the disk is the machine's and stays. */
+    void (*left)(struct disk *disk);
+    /* After each look; true: its memory has been given back. */
+    bool (*gone)(struct disk *disk);
 };
 
 struct disk {
@@ -149,6 +153,8 @@ uint32_t disk_user_in_flight(struct disk_user *user);
 /* It takes no requests any more: all are promised room, and what they ask for fails, without disk_send. */
 bool disk_is_dead(const struct disk *disk);
 
+/* For the driver, the disk's lock free: watch and gone are called in a moment, and those go on that wait. */
+void disk_look_soon(struct disk *disk);
 /* For the driver, no lock held: a request of that user was answered; disk.room counts its place already. */
 void disk_answered(struct disk_user *user, uint32_t token, enum disk_answer answer);
 /* After some were: lets those go on that wait, a bounded number of them. True: somebody else wants this hart now, and

@@ -32,8 +32,8 @@ static enum dx_error on_source(const struct reading *r)
     if (error != DX_OK) {
         return error;
     }
-    if (strncmp(source, "serial:", 7) != 0 && strncmp(source, "path:", 5) != 0) {
-        return property_wrong(r, DX_BAD_VALUE, "must be \"serial:NAME\" or \"path:/NODE\"");
+    if (strncmp(source, "serial:", 7) != 0 && strncmp(source, "path:", 5) != 0 && strncmp(source, "served:", 7) != 0) {
+        return property_wrong(r, DX_BAD_VALUE, "must be \"serial:NAME\", \"path:/NODE\" or \"served:NAME\"");
     }
     r->device->source = source;
     return DX_OK;
@@ -76,6 +76,11 @@ static enum dx_error on_read_only(const struct reading *r)
     return property_flag(r, &r->device->read_only);
 }
 
+static enum dx_error on_for_capsules(const struct reading *r)
+{
+    return property_flag(r, &r->device->for_capsules);
+}
+
 static enum dx_error on_network(const struct reading *r)
 {
     return property_string(r, &r->device->network);
@@ -103,14 +108,21 @@ static enum dx_error on_address(const struct reading *r)
 
 /* By type: what each property means. */
 static const struct property_row disk_rows[] = {
-    {"type", on_type},           {"data", on_data},           {"data-image", on_data_image},
-    {"read-only", on_read_only}, {"source", on_source},       {"first-sector", on_first_sector},
-    {"sectors", on_sectors},     {"partition", on_partition}, {"rate", on_rate},
+    {"type", on_type},
+    {"data", on_data},
+    {"data-image", on_data_image},
+    {"read-only", on_read_only},
+    {"source", on_source},
+    {"first-sector", on_first_sector},
+    {"sectors", on_sectors},
+    {"partition", on_partition},
+    {"rate", on_rate},
+    {"for-capsules", on_for_capsules},
 };
 static const struct property_row rng_rows[] = {{"type", on_type}, {"rate", property_reserved}};
 static const struct property_row net_rows[] = {
     {"type", on_type},         {"network", on_network}, {"mac-address", on_address},
-    {"isolated", on_isolated}, {"rate", on_rate},
+    {"isolated", on_isolated}, {"rate", on_rate},       {"for-capsules", on_for_capsules},
 };
 static const struct property_row console_rows[] = {{"type", on_type}};
 
@@ -184,6 +196,12 @@ static enum dx_error check_whole(struct reading *r, int node)
     }
     if (device->type == DEVICE_CONSOLE) {
         return check_console(r);
+    }
+    if (device->for_capsules &&
+        (!r->config->manager || (device->type == DEVICE_DISK && config_served(device) != NULL) ||
+         device->data.bytes != NULL)) {
+        r->property = "for-capsules";
+        return property_wrong(r, DX_BAD_VALUE, "networks and disks of the machine can be for a manager's capsules");
     }
     if (device->type == DEVICE_NET && device->network == NULL) {
         r->property = "network";

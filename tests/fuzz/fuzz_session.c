@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/served.h"
 #include "control/session.h"
 #include "control/watch.h"
 #include "core/capsules.h"
@@ -27,13 +28,16 @@ static struct hart hart;
 static struct capsule made[CAPSULES];
 static struct vcpu vcpus[CAPSULES];
 static struct session session;
+static struct disk_user user;
+static uint32_t tokens; /* of its requests in flight */
+static uint8_t sectors[2048];
 static uint64_t now;
 static unsigned sent, replies;
 static bool is_open;
 static uint8_t pool[POOL + PAGE_SIZE];
 static uint8_t tree[2048] __attribute__((aligned(8)));
 static struct {
-    uint8_t bytes[DX_CONTROL_MESSAGE_MAX];
+    uint8_t bytes[DX_CONTROL_MESSAGE_MAX + 2048]; /* a disk's are longer */
     size_t length;
 } reply;
 
@@ -137,6 +141,8 @@ static void make_world(bool manages_all)
     made[0].config.manages_all = manages_all;
     made[0].config.quota = (struct charge){40, 3};
     session_init(&session, 0, &made[0], go_on);
+    user.disk = NULL;
+    tokens = 0;
     is_open = false;
     sent = replies = 0;
     reply.length = 0;
@@ -207,6 +213,80 @@ static void send_watch(uint8_t what, uint8_t noise)
     sent += (unsigned)session_take(&session, message, header.length);
 }
 
+/* The client becomes a disk, or answers as one: to requests that may be there, with bytes that may be. */
+static void send_disk(uint8_t what, uint8_t noise)
+{
+    const struct dx_control_serve serve = {.name = "d", .sectors = 8 + what % 2, .flags = what / 2 % 2};
+    const struct dx_control_disk disk = {.token = what % 4 == 0 ? DX_CONTROL_DISK_NONE : noise,
+                                         .error = noise / 128,
+                                         .bytes = what % 3 == 0 ? 0 : what % 3 * 512U,
+                                         .how = what / 16 % 2};
+    const bool serves = what % 8 == 0;
+    const size_t bytes = serves ? sizeof(serve) : sizeof(disk);
+    const struct dx_control_header header = {.length = (uint32_t)(sizeof(header) + bytes),
+                                             .kind = serves ? DX_CONTROL_SERVE : DX_CONTROL_DISK};
+    uint8_t message[sizeof(header) + sizeof(serve) + 1024] = {0};
+    memcpy(message, &header, sizeof(header));
+    memcpy(message + sizeof(header), serves ? (const void *)&serve : (const void *)&disk, bytes);
+    sent += (unsigned)session_take(&session, message, header.length + (serves ? 0 : disk.bytes));
+}
+
+static void on_done(struct disk_user *of, uint32_t token, enum disk_answer answer)
+{
+    assert(of == &user && token < 32 && (tokens >> token & 1) != 0 && (answer == DISK_DONE || answer == DISK_FAILED));
+    tokens &= ~(UINT32_C(1) << token);
+}
+
+static void on_room(struct disk_user *of)
+{
+    assert(of == &user);
+}
+
+static void detach(void)
+{
+    for (unsigned n = 0; n < 40 && tokens != 0; n++) { /* it is late in the end */
+        now += clock_hz;
+        (void)timer_heap_run(&hart.timers, now);
+    }
+    assert(tokens == 0);
+    if (user.disk != NULL) {
+        disk_detach(&user);
+        user.disk = NULL;
+    }
+}
+
+/* The user of the disk comes, asks for something, or goes. */
+static void use_disk(uint8_t what)
+{
+    const struct disk_user *other;
+    const struct range pieces[] = {{(uintptr_t)sectors, 512}, {(uintptr_t)sectors + 1024, 512}};
+    const enum disk_operation operation = what / 2 % 5;
+    const bool moves = operation == DISK_READ || operation == DISK_WRITE;
+    struct disk_order order = {.user = &user,
+                               .operation = operation,
+                               .sectors = 1,
+                               .piece_count = moves ? 1 + what / 16 % 2 : 0,
+                               .pieces = pieces};
+    if (user.disk == NULL) {
+        user = (struct disk_user){
+            .capsule = &made[1], .disk = served_find(made[0].id, "d"), .sectors = 8, .done = on_done, .room = on_room};
+        if (user.disk != NULL) {
+            assert(disk_attach(&user, &other) == DX_OK);
+        }
+    } else if (what % 16 == 15) {
+        detach();
+    } else if (disk_reserve(&user)) {
+        while ((tokens >> order.token & 1) != 0) {
+            order.token++;
+        }
+        if (disk_send(&order, 512)) {
+            tokens |= UINT32_C(1) << order.token;
+        } else {
+            disk_unreserve(&user);
+        }
+    }
+}
+
 /* What clients wait for. */
 static void news(uint8_t what)
 {
@@ -248,7 +328,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     for (unsigned n = 0; n < STEPS && length > 0; n++) {
         const uint8_t what = *bytes++;
         length--;
-        switch (what % 13) {
+        switch (what % 16) {
         case 0:
         case 1:
             send(&bytes, &length, what / 8);
@@ -278,10 +358,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
             break;
         case 9:
         case 10:
-            send_watch(what / 13, length > 0 ? bytes[0] : 0);
+            send_watch(what / 16, length > 0 ? bytes[0] : 0);
             break;
         case 11:
             news(length > 0 ? bytes[0] : 0);
+            break;
+        case 12:
+            send_disk(what / 16, length > 0 ? bytes[0] : 0);
+            break;
+        case 13:
+        case 14:
+            use_disk(length > 0 ? bytes[0] : 0);
             break;
         default:
             send_sound(DX_CONTROL_REQUEST, what / 8 % 8, what / 64);
@@ -289,6 +376,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         }
     }
     session_open(&session, false);
+    detach();
+    for (unsigned n = 0; n < 3; n++) { /* the disk goes too */
+        now += clock_hz;
+        (void)timer_heap_run(&hart.timers, now);
+    }
     for (unsigned n = 0; n < 100 && session_holds(&session); n++) {
         now += 100;
         (void)timer_heap_run(&hart.timers, now);

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 import harness
+import manager
 from debian import Debian
 from linux import Guest
+
+boot_initrd, managed = manager.boot_initrd, manager.managed  # fixtures
 
 MARKERS = {
     "quick": "one of the few tests that show in a minute whether anything works",

@@ -98,7 +98,7 @@ static void test_malformed(void **state)
         const char *says;
     } rows[] = {
         {{.length = 20, .kind = 0}, 4, DX_UNKNOWN, "kind"},
-        {{.length = 20, .kind = 10}, 4, DX_UNKNOWN, "kind"},
+        {{.length = 20, .kind = DX_CONTROL_DISK + 1}, 4, DX_UNKNOWN, "kind"},
         {{.length = 20, .kind = 0xffff}, 4, DX_UNKNOWN, "kind"},
         {{.length = 20, .kind = DX_CONTROL_LIST | DX_CONTROL_REPLY}, 4, DX_UNKNOWN, "kind"},
         {{.length = 20, .kind = DX_CONTROL_LIST, .error = 1}, 4, DX_BAD_VALUE, "error and reserved"},

@@ -6,6 +6,7 @@
 #include <libfdt.h>
 
 #include "control/session.h"
+#include "core/disk.h"
 #include "core/memory.h"
 #include "core/quota.h"
 #include "core_world.h"
@@ -337,7 +338,7 @@ static void test_rights(void **state)
     fdt_property_string(tree, "type", "disk");
     fdt_property_string(tree, "source", "serial:x");
     close_tree(4);
-    expect(DX_DENIED, "fresh: disk0: only a manager");
+    expect(DX_DENIED, "fresh: disk0: no more than this manager has for-capsules");
     open_tree();
     put_capsule("fresh");
     fdt_property(tree, "manager", "", 0);
@@ -379,6 +380,81 @@ static unsigned bounded(size_t length)
 }
 
 /* What would take long to read. */
+static struct disk machine_disk = {.serial = "x", .path = "/soc/x", .limits = {.sectors = 100, .block_size = 512}};
+
+static void put_disk(uint64_t first, uint64_t sectors, bool read_only)
+{
+    open_tree();
+    put_capsule("fresh");
+    fdt_begin_node(tree, "disk0");
+    fdt_property_string(tree, "type", "disk");
+    fdt_property_string(tree, "source", "path:/soc/x"); /* the same disk by another name */
+    fdt_property_u64(tree, "first-sector", first);
+    fdt_property_u64(tree, "sectors", sectors);
+    if (read_only) {
+        fdt_property(tree, "read-only", "", 0);
+    }
+    close_tree(4);
+}
+
+static void put_net(const char *network)
+{
+    open_tree();
+    put_capsule("fresh");
+    fdt_begin_node(tree, "net0");
+    fdt_property_string(tree, "type", "net");
+    fdt_property(tree, "network", network, (int)strlen(network) + 1);
+    close_tree(4);
+}
+
+static void judge(bool may)
+{
+    if (!may) {
+        expect(DX_DENIED, "no more than this manager has for-capsules");
+        return;
+    }
+    begin(1000, 4);
+    assert_int_equal(send_tree(TREE), DX_OK);
+    assert_int_equal(makes, 1);
+}
+
+/* Networks and stretches of disks that the manager has been given for its capsules, and nothing beside them. */
+static void test_grants(void **state)
+{
+    (void)state;
+    begin(1000, 4);
+    if (disk_find("serial:x") == NULL) {
+        disk_add(&machine_disk);
+    }
+    manager->config.devices[0] = (struct device_config){.type = DEVICE_NET, .network = "lan"};
+    manager->config.devices[1] = (struct device_config){
+        .type = DEVICE_DISK, .for_capsules = true, .source = "serial:x", .first_sector = 8, .sectors = 16};
+    manager->config.devices[2] = (struct device_config){
+        .type = DEVICE_DISK, .for_capsules = true, .read_only = true, .source = "serial:x", .first_sector = 50};
+    manager->config.device_count = 3;
+    put_net("lan");
+    judge(false); /* it is on it itself, which is another thing */
+    manager->config.devices[0].for_capsules = true;
+    judge(true);
+    put_net("la");
+    judge(false);
+    static const struct {
+        uint64_t first, sectors;
+        bool read_only, may;
+    } rows[] = {{8, 16, false, true},  {8, 17, false, false}, {7, 16, false, false}, {23, 1, false, true},
+                {24, 1, false, false}, {0, 0, true, false},   {50, 50, true, true},  {50, 0, true, true},
+                {60, 1, true, true},   {60, 1, false, false}, {49, 2, true, false},  {99, 2, true, false}};
+    for (unsigned n = 0; n < ARRAY_LENGTH(rows); n++) {
+        put_disk(rows[n].first, rows[n].sectors, rows[n].read_only);
+        judge(rows[n].may);
+    }
+    manager->config.manages_all = true;
+    put_disk(0, 0, false);
+    judge(true);
+    manager->config.manages_all = false;
+    manager->config.device_count = 0;
+}
+
 static void test_bounds(void **state)
 {
     (void)state;
@@ -420,8 +496,8 @@ static void test_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CORE_TEST(test_made),   CORE_TEST(test_quota),    CORE_TEST(test_given_up),         CORE_TEST(test_rights),
-        CORE_TEST(test_bounds), CORE_TEST(test_too_many), CORE_TEST(test_cleared_in_steps),
+        CORE_TEST(test_made),   CORE_TEST(test_quota),  CORE_TEST(test_given_up), CORE_TEST(test_rights),
+        CORE_TEST(test_grants), CORE_TEST(test_bounds), CORE_TEST(test_too_many), CORE_TEST(test_cleared_in_steps),
     };
     return cmocka_run_group_tests_name("upload", tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  */
 #include "capsules.h"
 
+#include <cJSON.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -75,33 +76,38 @@ static const char *isolation_name(uint32_t isolation)
     return isolation == DX_CONTROL_HYP ? "hyp" : isolation == DX_CONTROL_PMP ? "pmp" : "unknown";
 }
 
-void print_json_text(const char *text)
+/* Numbers of JSON are exact up to 53 bits, which is enough for what is counted here. */
+static void add_number(cJSON *object, const char *name, uint64_t value)
 {
-    putchar('"');
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\') {
-            putchar('\\');
-        }
-        if ((unsigned char)*text < ' ') {
-            printf("\\u%04x", (unsigned char)*text);
-        } else {
-            putchar(*text);
-        }
-    }
-    putchar('"');
+    cJSON_AddNumberToObject(object, name, (double)value);
 }
 
-/* All but the closing brace. */
-static void print_json(const struct dx_control_row *row, const char *separator)
+void print_json(cJSON *object)
 {
-    printf("%s\n  {\"id\": %" PRIu32 ", \"name\": ", separator, row->id);
-    print_json_text(row->name);
-    printf(", \"state\": \"%s\", \"isolation\": \"%s\", \"vcpus\": %" PRIu32 ", \"memory\": %" PRIu64
-           ", \"cpu_us\": %" PRIu64 ", \"starts\": %" PRIu64 ", \"self\": %s, \"manager\": %s, \"last_stop\": ",
-           state_name(row->state), isolation_name(row->isolation), row->vcpus, row->memory, row->cpu_us, row->starts,
-           (row->flags & DX_CONTROL_ITSELF) != 0 ? "true" : "false",
-           (row->flags & DX_CONTROL_MANAGER) != 0 ? "true" : "false");
-    print_json_text(row->last_stop);
+    char *text = cJSON_PrintUnformatted(object);
+    if (text == NULL) {
+        die(EXIT_USAGE, "no memory for the answer");
+    }
+    fputs(text, stdout);
+    cJSON_free(text);
+    cJSON_Delete(object);
+}
+
+static cJSON *json_of(const struct dx_control_row *row)
+{
+    cJSON *object = cJSON_CreateObject();
+    add_number(object, "id", row->id);
+    cJSON_AddStringToObject(object, "name", row->name);
+    cJSON_AddStringToObject(object, "state", state_name(row->state));
+    cJSON_AddStringToObject(object, "isolation", isolation_name(row->isolation));
+    add_number(object, "vcpus", row->vcpus);
+    add_number(object, "memory", row->memory);
+    add_number(object, "cpu_us", row->cpu_us);
+    add_number(object, "starts", row->starts);
+    cJSON_AddBoolToObject(object, "self", (row->flags & DX_CONTROL_ITSELF) != 0);
+    cJSON_AddBoolToObject(object, "manager", (row->flags & DX_CONTROL_MANAGER) != 0);
+    cJSON_AddStringToObject(object, "last_stop", row->last_stop);
+    return object;
 }
 
 static void print_row(const struct dx_control_row *row)
@@ -118,8 +124,8 @@ int list_verb(struct link *link, char **arguments)
     if (as_json) {
         putchar('[');
         for (size_t n = 0; n < rows.count; n++) {
-            print_json(&rows.row[n], n == 0 ? "" : ",");
-            putchar('}');
+            fputs(n == 0 ? "\n  " : ",\n  ", stdout);
+            print_json(json_of(&rows.row[n]));
         }
         puts("\n]");
         return 0;
@@ -187,20 +193,35 @@ static const char *restart_name(uint32_t restart)
 static void print_facts_json(const struct facts *facts, const char *separator)
 {
     const struct dx_control_info_reply *info = &facts->info;
-    print_json(&info->row, separator);
-    printf(", \"steal_us\": %" PRIu64 ", \"interrupts\": %" PRIu64 ", \"console_out\": %" PRIu64
-           ", \"console_in\": %" PRIu64 ", \"console_dropped\": %" PRIu64 ", \"kernel\": %" PRIu64
-           ", \"initrd\": %" PRIu64 ", \"overhead\": %" PRIu64 ", \"priority\": %" PRIu32 ", \"weight\": %" PRIu32
-           ", \"restart\": \"%s\", \"watchdog_seconds\": %" PRIu32 ", \"creator\": %" PRIu32 ", \"bootargs\": ",
-           info->steal_us, info->interrupts, info->console_out, info->console_in, info->console_dropped, info->kernel,
-           info->initrd, info->overhead, info->priority, info->weight, restart_name(info->restart),
-           info->watchdog_seconds, info->creator);
-    print_json_text(facts->bootargs);
-    printf(", \"exits\": {");
-    for (uint32_t n = 0; n < info->causes; n++) {
-        printf("%s\"%s\": %" PRIu64, n == 0 ? "" : ", ", info->exits[n].name, info->exits[n].count);
+    cJSON *object = json_of(&info->row);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } numbers[] = {
+        {"steal_us", info->steal_us},
+        {"interrupts", info->interrupts},
+        {"console_out", info->console_out},
+        {"console_in", info->console_in},
+        {"console_dropped", info->console_dropped},
+        {"kernel", info->kernel},
+        {"initrd", info->initrd},
+        {"overhead", info->overhead},
+        {"priority", info->priority},
+        {"weight", info->weight},
+        {"watchdog_seconds", info->watchdog_seconds},
+        {"creator", info->creator},
+    };
+    for (size_t n = 0; n < COUNT(numbers); n++) {
+        add_number(object, numbers[n].name, numbers[n].value);
     }
-    printf("}}");
+    cJSON_AddStringToObject(object, "restart", restart_name(info->restart));
+    cJSON_AddStringToObject(object, "bootargs", facts->bootargs);
+    cJSON *exits = cJSON_AddObjectToObject(object, "exits");
+    for (uint32_t n = 0; n < info->causes; n++) {
+        add_number(exits, info->exits[n].name, info->exits[n].count);
+    }
+    printf("%s\n  ", separator);
+    print_json(object);
 }
 
 static void print_facts(const struct facts *facts)

@@ -7,6 +7,8 @@
 
 #include "link.h"
 
+struct cJSON;
+
 struct rows {
     struct dx_control_row *row; /* the caller's, to be freed */
     size_t count;
@@ -19,9 +21,8 @@ const struct dx_control_row *rows_find(const struct rows *rows, const char *name
 struct dx_control_row capsule_named(struct link *link, const char *name);
 
 const char *state_name(uint32_t state);
-/* With its quotes: what a guest's last words may have in them is the hypervisor's to clean; quotes and backslashes are
- * ours. */
-void print_json_text(const char *text);
+/* On one line, without its end; the object is freed. */
+void print_json(struct cJSON *object);
 
 /* Verbs: see `capsulectl help`. arguments end with NULL. */
 int list_verb(struct link *link, char **arguments);

@@ -10,15 +10,15 @@ _capsulectl() {
         at=2
     fi
     if [ "$COMP_CWORD" = "$at" ]; then
-        mapfile -t COMPREPLY < <(compgen -W "$(capsulectl help 2>/dev/null | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p') help" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "$(capsulectl help 2>/dev/null | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p') help" -- "$word")
         return
     fi
     case "$verb" in
-    create | check | run | autostart)
+    create | check | run | autostart | serve-disk)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
     info | stat | console | log | start | stop | kill | restart | pause | resume | destroy)
-        mapfile -t COMPREPLY < <(compgen -W "$(capsulectl --json list 2>/dev/null | sed -n 's/.*"name": "\([^"]*\)".*/\1/p')" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "$(capsulectl --json list 2>/dev/null | sed -n 's/.*"name": *"\([^"]*\)".*/\1/p')" -- "$word")
         ;;
     esac
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libfdt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +15,12 @@
 #include <unistd.h>
 
 #include "capsulectl.h"
+#include "serve.h"
+#include "unpack.h"
 #include "watch.h"
 
 enum { DEVICES_MAX = 8 }; /* of a capsule */
 enum { UPLOAD_STEP = 256 * 1024, TREE_ROOM = 8192, PERCENT = 100 };
-
-struct file {
-    uint8_t *bytes;
-    size_t length;
-};
 
 static struct file read_file(const char *path)
 {
@@ -232,6 +230,7 @@ struct plan {
     int attaches;
     const char *networks[DEVICES_MAX], *disks[DEVICES_MAX];
     unsigned network_count, disk_count;
+    pid_t servers[DEVICES_MAX]; /* of disks that are files; 0: it is none */
 };
 
 static uint64_t number(const char *option, const char *text, int with_unit)
@@ -336,9 +335,39 @@ static void put_devices(void *tree, const char *type, const char *property, cons
     }
 }
 
+/* Files get a server each; disks are then found by its name. */
+static void serve_files(struct plan *plan)
+{
+    for (unsigned n = 0; n < plan->disk_count; n++) {
+        char name[DX_CONTROL_NAME + sizeof("-disk0")];
+        char source[sizeof(name) + sizeof("served:")];
+        if (strncmp(plan->disks[n], "file:", 5) != 0) {
+            continue;
+        }
+        if (snprintf(name, sizeof(name), "%s-disk%u", plan->name, n) >= DX_CONTROL_NAME) {
+            die(EXIT_USAGE, "run: %s: its disks are named after it, so it can't be so long", plan->name);
+        }
+        plan->servers[n] = serve_in_background(name, plan->disks[n]);
+        snprintf(source, sizeof(source), "served:%s", name);
+        plan->disks[n] = strdup(source);
+    }
+}
+
+static struct plan *serving; /* whose servers are of no use if it fails */
+static pid_t serving_process;
+
+static void end_servers(void)
+{
+    for (unsigned n = 0; serving != NULL && getpid() == serving_process && n < serving->disk_count; n++) {
+        if (serving->servers[n] > 0) {
+            kill(serving->servers[n], SIGTERM);
+        }
+    }
+}
+
 static struct file make_tree(const struct plan *plan)
 {
-    struct file kernel = read_file(plan->kernel);
+    struct file kernel = unpack(read_file(plan->kernel), plan->kernel);
     struct file initrd = plan->initrd == NULL ? (struct file){NULL, 0} : read_file(plan->initrd);
     struct file tree = {NULL, kernel.length + initrd.length + strlen(plan->bootargs) + TREE_ROOM};
     if (tree.length > INT32_MAX || (tree.bytes = malloc(tree.length)) == NULL) {
@@ -371,10 +400,16 @@ static struct file make_tree(const struct plan *plan)
 
 int run_verb(struct link *link, char **arguments)
 {
-    const struct plan plan = read_plan(arguments);
+    static struct plan plan;
+    plan = read_plan(arguments);
+    serving = &plan;
+    serving_process = getpid();
+    atexit(end_servers);
+    serve_files(&plan);
     struct file tree = make_tree(&plan);
     const uint32_t id = send_and_start(link, &tree, capsule_node(&tree, plan.name));
     free(tree.bytes);
+    serving = NULL;
     if (plan.attaches) {
         console_attach(link, id, plan.name, 0);
     } else {

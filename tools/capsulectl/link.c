@@ -68,10 +68,11 @@ void link_write(struct link *link, const uint8_t *bytes, size_t length)
     }
 }
 
-static void read_all(int file, uint8_t *bytes, size_t length)
+void link_read(struct link *link, void *to, size_t length)
 {
+    uint8_t *bytes = to;
     while (length > 0) {
-        const ssize_t done = read(file, bytes, length);
+        const ssize_t done = read(link->file, bytes, length);
         if (done == 0 || (done < 0 && errno != EINTR)) {
             die(EXIT_LINK, "the hypervisor doesn't answer: %s", done == 0 ? "the port is closed" : strerror(errno));
         }
@@ -102,7 +103,7 @@ void link_send(struct link *link, enum dx_control_kind kind, const void *payload
 unsigned link_hear(struct link *link, unsigned *kind, size_t *bytes)
 {
     struct dx_control_header header;
-    read_all(link->file, link->reply, sizeof(header));
+    link_read(link, link->reply, sizeof(header));
     memcpy(&header, link->reply, sizeof(header));
     if (header.length < sizeof(header) || header.length > DX_CONTROL_MESSAGE_MAX ||
         (header.kind & DX_CONTROL_REPLY) == 0) {
@@ -110,7 +111,7 @@ unsigned link_hear(struct link *link, unsigned *kind, size_t *bytes)
     }
     *kind = header.kind & ~(unsigned)DX_CONTROL_REPLY;
     *bytes = header.length - sizeof(header);
-    read_all(link->file, link->reply + sizeof(header), *bytes);
+    link_read(link, link->reply + sizeof(header), *bytes);
     return header.error;
 }
 

@@ -36,6 +36,7 @@ void link_get(struct link *link, enum dx_control_kind kind, const void *payload,
               size_t size);
 /* What an upload has, without a header; and the further reply that follows it, as link_get. */
 void link_write(struct link *link, const uint8_t *bytes, size_t length);
+void link_read(struct link *link, void *to, size_t length);
 void link_get_reply(struct link *link, enum dx_control_kind kind, void *reply, size_t size);
 static inline const void *link_payload(const struct link *link)
 {

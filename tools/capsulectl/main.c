@@ -14,6 +14,7 @@
 #include "capsules.h"
 #include "create.h"
 #include "link.h"
+#include "serve.h"
 #include "watch.h"
 
 int as_json;
@@ -114,6 +115,8 @@ static const struct verb {
     {"events", "[--past]", "tells what happens to capsules; --past: what has, and ends", events_verb, 0, 0},
     {"create", "FILE...", "makes a capsule of a capsule file, within the quota", create_verb, 0, 0},
     {"run", RUN_WORDS, "makes a capsule of a kernel, and starts it; -it attaches to its console", run_verb, 0, 0},
+    {"serve-disk", SERVE_WORDS, "is the disk served:NAME of this capsule's capsules, from a file, until Ctrl-C",
+     serve_verb, 0, 0},
     {"autostart", "[DIR]", "makes and starts what is in " AUTOSTART_DIRECTORY ", or DIR", autostart_verb, 0, 0},
     {"check", "FILE...", "says what is wrong with a capsule file; sends nothing", check_verb, 0, 1},
     {"quota", "", "shows what this capsule's capsules may cost, and do", quota_verb, 0, 0},

@@ -4,6 +4,7 @@
  */
 #include "watch.h"
 
+#include <cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -293,12 +294,15 @@ static void print_event(struct dx_control_event *event)
                event_name(event->kind), event->text[0] == '\0' ? "" : ": ", event->text);
         return;
     }
-    printf("{\"number\": %" PRIu64 ", \"time_us\": %" PRIu64 ", \"id\": %" PRIu32 ", \"name\": ", event->number,
-           event->time_us, event->id);
-    print_json_text(event->name);
-    printf(", \"event\": \"%s\", \"text\": ", event_name(event->kind));
-    print_json_text(event->text);
-    puts("}");
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddNumberToObject(object, "number", (double)event->number);
+    cJSON_AddNumberToObject(object, "time_us", (double)event->time_us);
+    cJSON_AddNumberToObject(object, "id", event->id);
+    cJSON_AddStringToObject(object, "name", event->name);
+    cJSON_AddStringToObject(object, "event", event_name(event->kind));
+    cJSON_AddStringToObject(object, "text", event->text);
+    print_json(object);
+    putchar('\n');
 }
 
 int events_verb(struct link *link, char **arguments)
