@@ -33,7 +33,7 @@ def boot_initrd(provided, product, tmp_path):
     subprocess.run(["dtc", "-q", "-O", "dtb", "-o", tmp_path / "bad.dtb", tmp_path / "bad.dts"], check=True)
     harness.compile_manifest(harness.manifest(harness.capsule("filed", kernel=product("rv64/guest/hello.bin"), initrd=False,
                                                               memory="4M", console=None)), tmp_path / "filed.dtb")
-    (tmp_path / "run").write_text('../../../../Image --initrd "/initrd" --memory 64M\n')
+    (tmp_path / "run").write_text("# words\n../../../../Image --initrd \"/initrd\"\n# more\n--memory 64M\n")
     (tmp_path / "nobody").write_text("web nobody\n")
     for name in ("web", "filed", "chicken", "egg"):
         (tmp_path / f"name-{name}").write_text(f"{name}\n")

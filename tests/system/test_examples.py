@@ -3,11 +3,14 @@
 import re
 import shlex
 import subprocess
+import time
+import urllib.request
 
 import pytest
 
 import harness
 from debian import BOOT_SECONDS, free_port, login, switch_off
+from monitor import Monitor
 
 EXAMPLES = harness.REPOSITORY / "examples"
 
@@ -91,7 +94,7 @@ def steps(example):
     """What a README's console blocks have: (prompt, what is typed there, the patterns of what is said then)."""
     found = []
     for line in commands(example, "console"):
-        typed = re.match(r"(\w+# )(.*)", line)
+        typed = re.match(r"([\w@:~/-]+# )(.*)", line)
         if typed:
             found.append((typed[1], typed[2], []))
         else:
@@ -119,3 +122,61 @@ def test_boot_capsule(typed, words):
     machine = typed(f"{run} {words}")
     machine.expect("This is a boot capsule", 400)
     follow(machine, "boot-capsule")
+
+
+@pytest.mark.parametrize("words", harness.usually(["", "ISOLATION=pmp QEMU=10", "ISOLATION=pmp", "QEMU=10"], [""]),
+                         ids=["hyp-qemu7.2", "pmp-qemu10", "pmp-qemu7.2", "hyp-qemu10"])
+def test_boot_debian(typed, debian_image, words):
+    """A boot capsule with systemd: the README, line by line."""
+    build, run = commands("boot-debian")
+    obey(build, 600)
+    machine = typed(f"{run} {words}")
+    machine.expect("debian login: ", BOOT_SECONDS)
+    machine.sendline("root")
+    machine.expect("Password: ", 60)
+    machine.sendline("capsule")
+    follow(machine, "boot-debian")
+    machine.expect(r"Capsule 1 \(boot\) stopped: power off requested", 180)
+
+
+def visits(port, seconds=180):
+    """The number that the web server of the appliance tells, as soon as it does."""
+    said, end = "", time.monotonic() + seconds * harness.TIME_SCALE
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+                said = answer.read().decode()
+        except OSError as error:  # the connection is refused, or reset
+            said = str(error)
+        found = re.fullmatch(r"You are visitor (\d+)\.\n", said)
+        if found:
+            return int(found[1])
+        time.sleep(1)
+    raise AssertionError(f"in {seconds} s no number: {said!r}")
+
+
+@pytest.mark.parametrize("words", harness.usually(["", "ISOLATION=pmp QEMU=10", "ISOLATION=pmp", "QEMU=10"], [""]),
+                         ids=["hyp-qemu7.2", "pmp-qemu10", "pmp-qemu7.2", "hyp-qemu10"])
+def test_appliance(typed, tmp_path, words):
+    """Nobody logs in, and both services work; each is killed, and one panics: they come back, and nothing that was counted is
+    lost."""
+    build, truncate, run = commands("appliance")
+    obey(build, 900)
+    data, port = tmp_path / "data.img", str(free_port())
+    obey(truncate.replace("data.img", str(data)))
+    machine = typed(f"{run.replace('data=data.img', f'data={data}').replace('8080', port)} {words}")
+    machine.expect("appliance: starting the services", 400)
+    first = visits(port)
+    for name in ("db", "web"):
+        with Monitor(machine) as monitor:
+            monitor.request("kill", name)
+        machine.expect(rf"{name}: stopped \(killed: [^\n]*: it is started again", 60)
+        first, before = visits(port), first
+        assert first > before, name
+    Monitor(machine).enter()
+    machine.sendline("focus db")
+    machine.expect("the terminal is that of db alone", 20)
+    machine.sendline("echo c >/proc/sysrq-trigger")
+    machine.expect("Kernel panic", 60)
+    machine.expect("appliance: db is up", 120)
+    assert visits(port) > first

@@ -3,8 +3,10 @@
  * A directory of capsules: see autostart.h. DIR/NAME/ has
  *
  *     capsule.dtb, capsule.dts or run    what to make: a capsule file, or the words of `capsulectl run` behind NAME,
- * with files from here after                              names of capsules that must have been started before; may be
- * missing off                                if it is there, the capsule isn't started
+ *                                with files from here
+ *     after                      names of capsules that must have been started before; may be missing
+ *     off                        if it is there, the capsule isn't started
+ *     keep                       if it is there, `autostart --keep` starts it again whenever it has stopped
  *
  * Each is made by a process of its own, so that a mistake in one stops those alone that come after it.
  */
@@ -17,13 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "capsulectl.h"
 #include "capsules.h"
 #include "create.h"
 
-enum { WORDS_MAX = 64, AFTER_MAX = 16, NAMES_MAX = 256 };
+enum { WORDS_MAX = 64, AFTER_MAX = 16, NAMES_MAX = 256, SHORT_LIFE = 10 /* seconds */, PAUSE_MAX = 60 };
 
 enum fate { WAITS, STARTED, FAILED };
 
@@ -32,6 +35,9 @@ struct entry {
     char after[AFTER_MAX][DX_CONTROL_NAME];
     unsigned after_count;
     enum fate fate;
+    bool is_kept;
+    time_t started; /* again, the last time */
+    unsigned pause; /* seconds before the next time */
 };
 
 struct entries {
@@ -86,6 +92,7 @@ static void read_entries(const char *directory, struct entries *entries)
         }
         struct entry *entry = &entries->entry[entries->count++];
         strcpy(entry->name, name);
+        entry->is_kept = is_there(directory, name, "keep");
         read_after(directory, entry);
     }
     closedir(names);
@@ -94,11 +101,15 @@ static void read_entries(const char *directory, struct entries *entries)
 
 /* --- one of them ------------------------------------------------------------------------------------------------- */
 
-/* Words of a line, by spaces, with "double quotes" for those that have some; they lie in text. */
+/* Words, by spaces, with "double quotes" for those that have some, but for #comments; they lie in text. */
 static unsigned split(char *text, char **words)
 {
     unsigned count = 0;
     while (*(text += strspn(text, " \t\n")) != '\0') {
+        if (*text == '#') {
+            text += strcspn(text, "\n");
+            continue;
+        }
         const bool quoted = *text == '"';
         char *end = quoted ? strchr(text + 1, '"') : text + strcspn(text, " \t\n");
         if (end == NULL || count == WORDS_MAX) {
@@ -218,9 +229,57 @@ static void leave_out_existing(struct link *link, struct entries *entries)
     free(rows.row);
 }
 
+/* --- keeping them up ---------------------------------------------------------------------------------------------- */
+
+/* After a second; after longer, if it stops again and again. */
+static void start_again(struct link *link, struct entry *entry, const struct dx_control_row *row)
+{
+    const struct dx_control_request request = {.what = DX_CONTROL_START, .id = row->id};
+    const bool is_short = entry->started != 0 && time(NULL) - entry->started < SHORT_LIFE + (time_t)entry->pause;
+    size_t bytes;
+    entry->pause = is_short ? entry->pause * 2 : 1;
+    entry->pause = entry->pause > PAUSE_MAX ? PAUSE_MAX : entry->pause;
+    printf("%s: %s (%s): it is started again in %u s\n", row->name, state_name(row->state), row->last_stop,
+           entry->pause);
+    fflush(stdout);
+    sleep(entry->pause);
+    entry->started = time(NULL);
+    (void)link_ask(link, DX_CONTROL_REQUEST, &request, sizeof(request), &bytes); /* it may run again already */
+}
+
+static void look_after(struct link *link, struct entries *entries)
+{
+    const struct rows rows = rows_get(link);
+    for (size_t n = 0; n < rows.count; n++) {
+        const bool is_down = rows.row[n].state == DX_CONTROL_STOPPED || rows.row[n].state == DX_CONTROL_CRASHED;
+        for (unsigned k = 0; k < entries->count && is_down; k++) {
+            struct entry *entry = &entries->entry[k];
+            if (entry->is_kept && entry->fate == STARTED && strcmp(entry->name, rows.row[n].name) == 0) {
+                start_again(link, entry, &rows.row[n]);
+            }
+        }
+    }
+    free(rows.row);
+}
+
+static _Noreturn void keep(struct link *link, struct entries *entries)
+{
+    struct dx_control_events message = {.after = DX_CONTROL_NEWEST, .how = 0};
+    struct dx_control_events_reply reply;
+    link_get(link, DX_CONTROL_EVENTS, &message, sizeof(message), &reply, sizeof(reply));
+    message.how = DX_CONTROL_WAIT;
+    for (;;) {
+        message.after = reply.last; /* what happens from here on is told, if it isn't seen */
+        look_after(link, entries);
+        link_get(link, DX_CONTROL_EVENTS, &message, sizeof(message), &reply, sizeof(reply));
+    }
+}
+
 int autostart_verb(struct link *link, char **arguments)
 {
     static struct entries entries;
+    const bool keeps = arguments[0] != NULL && strcmp(arguments[0], "--keep") == 0;
+    arguments += keeps ? 1 : 0;
     const char *directory = arguments[0] == NULL ? AUTOSTART_DIRECTORY : arguments[0];
     int status = 0;
     read_entries(directory, &entries);
@@ -234,6 +293,11 @@ int autostart_verb(struct link *link, char **arguments)
                     entries.entry[n].name);
         }
         status = entries.entry[n].fate == STARTED ? status : EXIT_REFUSED;
+    }
+    if (keeps) {
+        fflush(stdout);
+        link_open(link);
+        keep(link, &entries);
     }
     return status;
 }

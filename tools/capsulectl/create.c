@@ -224,7 +224,7 @@ int quota_verb(struct link *link, char **arguments)
 /* --- run --------------------------------------------------------------------------------------------------------- */
 
 struct plan {
-    const char *name, *kernel, *initrd, *bootargs;
+    const char *name, *kernel, *initrd, *bootargs, *restart;
     uint64_t memory;
     uint32_t vcpus;
     int attaches;
@@ -264,6 +264,11 @@ static void read_option(struct plan *plan, const char *option, const char *value
         plan->initrd = value;
     } else if (strcmp(option, "--bootargs") == 0) {
         plan->bootargs = value;
+    } else if (strcmp(option, "--restart") == 0) {
+        if (strcmp(value, "never") != 0 && strcmp(value, "on-failure") != 0 && strcmp(value, "always") != 0) {
+            die(EXIT_USAGE, "run: --restart %s: it is never, on-failure or always", value);
+        }
+        plan->restart = value;
     } else if (strcmp(option, "--memory") == 0) {
         plan->memory = number(option, value, 1);
     } else if (strcmp(option, "--vcpus") == 0) {
@@ -273,14 +278,15 @@ static void read_option(struct plan *plan, const char *option, const char *value
     } else if (strcmp(option, "--disk") == 0) {
         add_device(option, plan->disks, &plan->disk_count, value);
     } else {
-        die(EXIT_USAGE, "run: there is no %s: -it, --initrd, --bootargs, --memory, --vcpus, --network, --disk are",
+        die(EXIT_USAGE,
+            "run: there is no %s: -it, --initrd, --bootargs, --memory, --vcpus, --restart, --network, --disk are",
             option);
     }
 }
 
 static struct plan read_plan(char **arguments)
 {
-    struct plan plan = {.memory = 128 << 20, .vcpus = 1, .bootargs = ""};
+    struct plan plan = {.memory = 128 << 20, .vcpus = 1, .bootargs = "", .restart = "never"};
     for (; *arguments != NULL; arguments++) {
         const char *word = *arguments;
         if (word[0] != '-') {
@@ -382,6 +388,7 @@ static struct file make_tree(const struct plan *plan)
     must(fdt_property_u64(tree.bytes, "memory", plan->memory));
     must(fdt_property_u32(tree.bytes, "vcpus", plan->vcpus));
     put_text(tree.bytes, "bootargs", plan->bootargs);
+    put_text(tree.bytes, "restart", plan->restart);
     put_file(tree.bytes, "kernel", &kernel);
     if (initrd.bytes != NULL) {
         put_file(tree.bytes, "initrd", &initrd);

@@ -9,7 +9,7 @@
 
 #define RUN_WORDS                                                                                                      \
     "[-it] NAME KERNEL [--initrd FILE] [--memory 128M] [--vcpus N] [--bootargs TEXT]\n            "                    \
-    "[--network NAME]... [--disk SOURCE]..."
+    "[--restart always] [--network NAME]... [--disk SOURCE]..."
 
 /* Verbs: see `capsulectl help`. arguments end with NULL. */
 int create_verb(struct link *link, char **arguments);
