@@ -2,7 +2,9 @@
 """A machine with a manager whose Linux has capsulectl, and what is said to it."""
 import itertools
 import json
+import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -35,10 +37,17 @@ def boot_initrd(provided, product, tmp_path):
                                                               memory="4M", console=None)), tmp_path / "filed.dtb")
     (tmp_path / "run").write_text("# words\n../../../../Image --initrd \"/initrd\"\n# more\n--memory 64M\n")
     (tmp_path / "nobody").write_text("web nobody\n")
+    hello = Path(product("rv64/guest/hello.bin")).read_bytes()
+    packed = subprocess.run(["zstd", "-q", "-c"], input=hello, stdout=subprocess.PIPE, check=True).stdout
+    (tmp_path / "hello.zst").write_bytes(packed)
+    # As Linux's EFI images that unpack themselves: where the packed kernel is, and what it is packed by.
+    (tmp_path / "hello.efi").write_bytes(struct.pack("<4s4sII8x32s", b"MZ", b"zimg", 64, len(packed), b"zstd").ljust(64, b"\0") + packed)
     for name in ("web", "filed", "chicken", "egg"):
         (tmp_path / f"name-{name}").write_text(f"{name}\n")
     (tmp_path / "list").write_text(f"""file /bin/capsulectl {product('rv64/capsulectl')} 0755
 file /hello {product('rv64/guest/hello.bin')} 0644
+file /hello.zst {tmp_path / "hello.zst"} 0644
+file /hello.efi {tmp_path / "hello.efi"} 0644
 file /Image {small / "Image"} 0644
 file /initrd {small / "initramfs.cpio.gz"} 0644
 file /bad.dtb {tmp_path / "bad.dtb"} 0644

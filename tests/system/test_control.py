@@ -124,6 +124,15 @@ def test_created(managed, place):
     state_becomes(machine, "filed", "stopped")
     assert capsules(machine)["filed"]["last_stop"].startswith("power off requested")
     gone(machine, "filed")
+    machine.shell("gzip -c /hello >/hello.gz; head -c 100 /hello.gz >/cut.gz; head -c 100 /hello.zst >/cut.zst")
+    for kernel in ("/hello.gz", "/hello.zst", "/hello.efi"):
+        succeeds(machine, f"capsulectl run packed {kernel} --memory 4M")
+        state_becomes(machine, "packed", "stopped")
+        assert capsules(machine)["packed"]["last_stop"].startswith("power off requested"), kernel
+        gone(machine, "packed")
+    for kernel in ("/cut.gz", "/cut.zst"):
+        said, status = refused(machine, f"capsulectl run packed {kernel} --memory 4M")
+        assert status == 2 and "it is packed by" in said and said.endswith("it ends too early"), said
 
     # The client dies while it sends.
     machine.shell("for n in 1 2 3 4 5; do capsulectl run half /Image --memory 4M 2>/dev/null & sleep 0.0$n; kill -9 $!; wait; "

@@ -142,3 +142,37 @@ def test_served_read_only(managed):
         assert sum_of(inside(machine, name, "md5sum /dev/vda", 120)) == whole
         inside(machine, name, "dd if=/dev/zero of=/dev/vda count=8 conv=fsync 2>&1")
     assert sum_of(machine.shell("md5sum /d.img")) == whole
+
+
+# A client of a served disk that answers what it wasn't asked, with as many bytes as it likes: hello, serve, and then.
+LIAR = r"""exec 3<>/dev/vport0p1; cat <&3 >/dev/null &
+printf '\024\0\0\0\001\0\0\0\0\0\0\0\0\0\0\0\001\0\0\0' >&3
+printf '\100\0\0\0\012\0\0\0\0\0\0\0\0\0\0\0evil\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\100\0\0\0\0\0\0\0\0\0\0\0\0\0\0' >&3
+n=0; while [ ! -e /stop ]; do n=$((n+1)); [ -e /go ] || { sleep 1; continue; }
+printf '\040\0\0\0\013\0\0\0\0\0\0\0\0\0\0\0'"\\$(printf %o $((n % 64)))"'\0\0\0\0\0\0\0\0\002\0\0\0\0\0\0' >&3
+head -c 512 /dev/urandom >&3; done"""
+
+
+def test_server_lies(managed):
+    """A server that invents answers: its own capsule sees errors and rubbish, or waits, and is killed as others are; nobody else
+    sees anything, and the port is as good as new after it."""
+    machine = managed(("hyp", "7.2"), ("other", {}), manager=True, memory="256M", quota_memory=160 << 20, quota_vcpus=3)
+    with Monitor(machine) as monitor:
+        free = monitor.memory()[1]
+    machine.sendline("")
+    machine.prompt()
+    machine.shell("rm -f /stop /go; cat >/liar <<'END'\n" + LIAR + "\nEND\nsh /liar >/dev/null 2>&1 & sleep 2")
+    start(machine, "c /Image --initrd /initrd --memory 64M --disk served:evil")
+    machine.shell("touch /go; sleep 1")
+    inside(machine, "c", "timeout 2 dd if=/dev/vda of=/dev/null bs=64k count=4 2>&1", 120)
+    assert capsules(machine)["c"]["state"] == "running"
+    assert refused(machine, "capsulectl kill c") == ("", 0)
+    state_becomes(machine, "c", "stopped")
+    gone(machine, "c")
+    machine.shell("touch /stop; sleep 2; kill $(jobs -p) 2>/dev/null; killall cat; sleep 1")
+    assert used(machine) == (0, 0)
+    assert list(capsules(machine)) == ["boot"]
+    with Monitor(machine) as monitor:
+        assert monitor.memory()[1] == free
+        assert monitor.state("other") == "running"
+        assert monitor.stat("other")["starts"] == 1
