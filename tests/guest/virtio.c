@@ -497,7 +497,9 @@ static void send_lies(void)
     for (unsigned n = 0; n < COUNT_OF(lies); n++) {
         drive_nets();
         for (unsigned k = 0; k < COUNT_OF(lies[n]) && lies[n][k].length != 0; k++) {
-            rings[SENDER].data[lies[n][k].at] = lies[n][k].value;
+            uint8_t *byte = &rings[SENDER].data[lies[n][k].at];
+            const bool is_true = lies[n][k].at >= NET_HEADER && *byte == lies[n][k].value; /* addresses are random */
+            *byte = is_true ? (uint8_t)~lies[n][k].value : lies[n][k].value;
             rings[SENDER].table[0].length = lies[n][k].length;
         }
         notify(SENDER);

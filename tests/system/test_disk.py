@@ -171,7 +171,7 @@ REFUSALS = {
     "wrap": ({"source": "serial:d", "first_sector": Raw("/bits/ 64 <0xffffffffffffffff>"), "sectors": 2}, "sectors: serial:d has"),
     "behind": ({"source": "serial:d", "first_sector": 32768}, "sectors: serial:d has 32768 sectors"),
     "both": ({"source": "serial:d", "sectors": 8, "partition": "x"}, "source: give sectors or a partition, not both"),
-    "scheme": ({"source": "d"}, 'source: must be "serial:NAME" or "path:/NODE"'),
+    "scheme": ({"source": "d"}, 'source: must be "serial:NAME", "path:/NODE" or "served:NAME"'),
     "shared": ({"source": "path:/soc/virtio_mmio@10008000", "first_sector": 99, "read_only": True},
                "capsule first uses some of these sectors of path:/soc/virtio_mmio@10008000, and not both only read"),
 }

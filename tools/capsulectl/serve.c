@@ -56,7 +56,7 @@ static bool transfer(const struct disk *disk, bool writes, uint64_t at, uint8_t 
     while (length > 0) {
         const ssize_t done = writes ? pwrite(disk->file, bytes, (size_t)length, (off_t)at)
                                     : pread(disk->file, bytes, (size_t)length, (off_t)at);
-        if (done <= 0 && errno != EINTR) {
+        if (done == 0 || (done < 0 && errno != EINTR)) {
             fprintf(stderr, "capsulectl: %s: %s\n", disk->path, done == 0 ? "it has become shorter" : strerror(errno));
             return false;
         }
