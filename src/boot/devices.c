@@ -29,11 +29,11 @@ static bool start(const struct machine_virtio *where)
         return false;
     }
     switch (device.id) {
-    case HOST_VIRTIO_ID_BLOCK:
+    case VIRTIO_ID_BLOCK:
         return host_blk_start(&device);
-    case HOST_VIRTIO_ID_NET:
+    case VIRTIO_ID_NET:
         return host_net_start(&device);
-    case HOST_VIRTIO_ID_RNG:
+    case VIRTIO_ID_RNG:
         return start_rng(&device);
     default:
         return false;

@@ -7,15 +7,6 @@
 
 #include <string.h>
 
-#define F_SIZE_MAX     (UINT64_C(1) << 1)
-#define F_SEG_MAX      (UINT64_C(1) << 2)
-#define F_RO           (UINT64_C(1) << 5)
-#define F_BLK_SIZE     (UINT64_C(1) << 6)
-#define F_FLUSH        (UINT64_C(1) << 9)
-#define F_TOPOLOGY     (UINT64_C(1) << 10)
-#define F_DISCARD      (UINT64_C(1) << 13)
-#define F_WRITE_ZEROES (UINT64_C(1) << 14)
-
 /* What a trap may cost: so many bytes moved, where each request counts as some more. A place that is handed to the
  * machine's disk costs as much as so many bytes. */
 enum { STEP_BYTES = 64 * KIB, REQUEST_COST = 4 * KIB, PLACE_COST = 1 * KIB };
@@ -64,7 +55,7 @@ static uint8_t plan_stretch(struct virtio_blk *blk)
 {
     const bool zeroes = blk->type == VIRTIO_BLK_WRITE_ZEROES;
     struct stretch stretch;
-    if (!virtio_device_has(&blk->virtio, zeroes ? F_WRITE_ZEROES : F_DISCARD)) {
+    if (!virtio_device_has(&blk->virtio, zeroes ? VIRTIO_BLK_F_WRITE_ZEROES : VIRTIO_BLK_F_DISCARD)) {
         return VIRTIO_BLK_UNSUPP;
     }
     if (blk->chain.readable != sizeof(struct header) + sizeof(stretch)) {
@@ -81,7 +72,7 @@ static uint8_t plan_stretch(struct virtio_blk *blk)
 /* Sets at and length, if the answer is VIRTIO_BLK_OK. */
 static uint8_t plan(struct virtio_blk *blk, const struct header *header)
 {
-    const bool read_only = (blk->virtio.offered & F_RO) != 0;
+    const bool read_only = (blk->virtio.offered & VIRTIO_BLK_F_RO) != 0;
     switch (header->type) {
     case VIRTIO_BLK_IN:
         return place(blk, header->sector, blk->chain.writable - VIRTIO_BLK_STATUS_BYTES) ? VIRTIO_BLK_OK
@@ -90,7 +81,7 @@ static uint8_t plan(struct virtio_blk *blk, const struct header *header)
         return !read_only && place(blk, header->sector, blk->chain.readable - sizeof(*header)) ? VIRTIO_BLK_OK
                                                                                                : VIRTIO_BLK_IOERR;
     case VIRTIO_BLK_FLUSH:
-        return virtio_device_has(&blk->virtio, F_FLUSH) ? VIRTIO_BLK_OK : VIRTIO_BLK_UNSUPP;
+        return virtio_device_has(&blk->virtio, VIRTIO_BLK_F_FLUSH) ? VIRTIO_BLK_OK : VIRTIO_BLK_UNSUPP;
     case VIRTIO_BLK_GET_ID:
         blk->length = VIRTIO_BLK_ID_SIZE;
         return blk->chain.writable >= VIRTIO_BLK_ID_SIZE + VIRTIO_BLK_STATUS_BYTES ? VIRTIO_BLK_OK : VIRTIO_BLK_IOERR;
@@ -279,7 +270,6 @@ static uint8_t alignment(const struct disk_limits *limits, uint64_t first)
     return (uint8_t)((limits->alignment_offset - before) & (physical - 1));
 }
 
-/* Offsets of struct virtio_blk_config. */
 static void describe_disk(struct virtio_blk *blk, const struct disk_limits *limits, uint64_t first)
 {
     const uint64_t sectors = blk->size / VIRTIO_BLK_SECTOR;
@@ -287,32 +277,33 @@ static void describe_disk(struct virtio_blk *blk, const struct disk_limits *limi
     const uint32_t most =
         MIN((uint32_t)VIRTQUEUE_SIZE_MAX - 2, limits->pieces_max - MIN(edges, limits->pieces_max - 1));
     uint8_t *config = blk->config;
-    set_32(config, 0, (uint32_t)sectors); /* capacity */
-    set_32(config, 4, (uint32_t)(sectors >> 32));
-    set_32(config, 8, (blk->virtio.offered & F_SIZE_MAX) != 0 ? limits->piece_longest : 0); /* size_max */
-    set_32(config, 12, most); /* seg_max: header and status need one each */
-    set_32(config, 20, limits->block_size);
-    config[24] = limits->physical_exponent; /* physical_block_exp */
-    config[25] = alignment(limits, first);  /* alignment_offset */
-    memcpy(config + 26, &limits->io_least, sizeof(limits->io_least));
-    set_32(config, 28, limits->io_best);      /* opt_io_size */
-    set_32(config, 36, limits->discard_most); /* max_discard_sectors */
-    set_32(config, 40, 1);                    /* max_discard_seg */
-    set_32(config, 44, limits->discard_alignment);
-    set_32(config, 48, limits->zeroes_most);                           /* max_write_zeroes_sectors */
-    set_32(config, 52, 1);                                             /* max_write_zeroes_seg */
-    config[56] = limits->zeroes_unmap && limits->write_zeroes ? 1 : 0; /* write_zeroes_may_unmap */
+    set_32(config, VIRTIO_BLK_CAPACITY, (uint32_t)sectors);
+    set_32(config, VIRTIO_BLK_CAPACITY + 4, (uint32_t)(sectors >> 32));
+    set_32(config, VIRTIO_BLK_SIZE_MAX, (blk->virtio.offered & VIRTIO_BLK_F_SIZE_MAX) != 0 ? limits->piece_longest : 0);
+    set_32(config, VIRTIO_BLK_SEG_MAX, most); /* header and status need one each */
+    set_32(config, VIRTIO_BLK_BLK_SIZE, limits->block_size);
+    config[VIRTIO_BLK_PHYSICAL_BLOCK_EXP] = limits->physical_exponent;
+    config[VIRTIO_BLK_ALIGNMENT_OFFSET] = alignment(limits, first);
+    memcpy(config + VIRTIO_BLK_MIN_IO_SIZE, &limits->io_least, sizeof(limits->io_least));
+    set_32(config, VIRTIO_BLK_OPT_IO_SIZE, limits->io_best);
+    set_32(config, VIRTIO_BLK_MAX_DISCARD_SECTORS, limits->discard_most);
+    set_32(config, VIRTIO_BLK_MAX_DISCARD_SEG, 1);
+    set_32(config, VIRTIO_BLK_DISCARD_SECTOR_ALIGNMENT, limits->discard_alignment);
+    set_32(config, VIRTIO_BLK_MAX_WRITE_ZEROES_SECTORS, limits->zeroes_most);
+    set_32(config, VIRTIO_BLK_MAX_WRITE_ZEROES_SEG, 1);
+    config[VIRTIO_BLK_WRITE_ZEROES_MAY_UNMAP] = limits->zeroes_unmap && limits->write_zeroes ? 1 : 0;
 }
 
 static uint64_t features_of(const struct disk_limits *limits, bool writes)
 {
-    uint64_t features = F_SEG_MAX | F_BLK_SIZE;
-    features |= limits->piece_longest != UINT32_MAX ? F_SIZE_MAX : 0;
-    features |= limits->flush ? F_FLUSH : 0;
-    features |= limits->physical_exponent != 0 || limits->io_least != 0 || limits->io_best != 0 ? F_TOPOLOGY : 0;
-    features |= limits->discard && writes ? F_DISCARD : 0;
-    features |= limits->write_zeroes && writes ? F_WRITE_ZEROES : 0;
-    return features | (writes ? 0 : F_RO);
+    uint64_t features = VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE;
+    features |= limits->piece_longest != UINT32_MAX ? VIRTIO_BLK_F_SIZE_MAX : 0;
+    features |= limits->flush ? VIRTIO_BLK_F_FLUSH : 0;
+    features |=
+        limits->physical_exponent != 0 || limits->io_least != 0 || limits->io_best != 0 ? VIRTIO_BLK_F_TOPOLOGY : 0;
+    features |= limits->discard && writes ? VIRTIO_BLK_F_DISCARD : 0;
+    features |= limits->write_zeroes && writes ? VIRTIO_BLK_F_WRITE_ZEROES : 0;
+    return features | (writes ? 0 : VIRTIO_BLK_F_RO);
 }
 
 static void init(struct virtio_blk *blk, gpa_t base, const struct capsule *capsule, struct irq_line irq,

@@ -13,6 +13,7 @@
 #include "core/disk.h"
 #include "core/stats.h"
 #include "device/virtio_mmio.h"
+#include "lib/virtio.h"
 
 enum { VIRTIO_BLK_SECTOR = DISK_SECTOR, VIRTIO_BLK_CONFIG_SIZE = 60, VIRTIO_BLK_ID_SIZE = DISK_SERIAL_MAX };
 
@@ -72,16 +73,7 @@ bool virtio_blk_is_sent(const struct virtio_blk *blk);
 /* virtio_blk.c's, for virtio_blk_disk.c: a step of work, as virtio_device_ops.work. */
 bool virtio_blk_step(struct virtio_blk *blk);
 
-/* Of requests. */
-enum virtio_blk_type {
-    VIRTIO_BLK_IN = 0,
-    VIRTIO_BLK_OUT = 1,
-    VIRTIO_BLK_FLUSH = 4,
-    VIRTIO_BLK_GET_ID = 8,
-    VIRTIO_BLK_DISCARD = 11,
-    VIRTIO_BLK_WRITE_ZEROES = 13,
-};
-enum virtio_blk_status { VIRTIO_BLK_OK = 0, VIRTIO_BLK_IOERR = 1, VIRTIO_BLK_UNSUPP = 2 };
+/* Bytes of a request's parts. */
 enum { VIRTIO_BLK_HEADER = 16, VIRTIO_BLK_STATUS_BYTES = 1 };
 
 #endif

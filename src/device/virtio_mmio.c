@@ -9,7 +9,6 @@
 #include "device/tree_node.h"
 
 enum {
-    MAGIC = 0x74726976, /* "virt" */
     VERSION = 2,
     VENDOR = 0x64696f73,
     INTERRUPT_USED = 1 << 0,
@@ -278,7 +277,7 @@ static uint64_t magic_read(struct device *device, uint32_t index)
 {
     (void)device;
     (void)index;
-    return MAGIC;
+    return VIRTIO_MMIO_MAGIC;
 }
 
 static uint64_t version_read(struct device *device, uint32_t index)

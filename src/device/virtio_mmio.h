@@ -14,23 +14,9 @@
 
 #include "core/device.h"
 #include "device/virtqueue.h"
+#include "lib/virtio.h"
 
 enum { VIRTIO_WINDOW_SIZE = 0x1000, VIRTIO_CONFIG_SIZE = 0xf00 };
-
-enum virtio_device_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4 };
-
-enum virtio_status {
-    VIRTIO_ACKNOWLEDGE = 1,
-    VIRTIO_DRIVER = 2,
-    VIRTIO_DRIVER_OK = 4,
-    VIRTIO_FEATURES_OK = 8,
-    VIRTIO_NEEDS_RESET = 64,
-    VIRTIO_FAILED = 128,
-};
-
-#define VIRTIO_F_INDIRECT_DESC (UINT64_C(1) << 28)
-#define VIRTIO_F_EVENT_IDX     (UINT64_C(1) << 29)
-#define VIRTIO_F_VERSION_1     (UINT64_C(1) << 32)
 
 struct virtio_device;
 

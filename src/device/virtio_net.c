@@ -8,19 +8,10 @@
 
 #include "core/hart.h"
 
-#define F_CSUM       (UINT64_C(1) << 0)
-#define F_GUEST_CSUM (UINT64_C(1) << 1)
-#define F_MTU        (UINT64_C(1) << 3)
-#define F_MAC        (UINT64_C(1) << 5)
-#define F_GUEST_TSO4 (UINT64_C(1) << 7)
-#define F_GUEST_TSO6 (UINT64_C(1) << 8)
-#define F_HOST_TSO4  (UINT64_C(1) << 11)
-#define F_HOST_TSO6  (UINT64_C(1) << 12)
-#define F_MRG_RXBUF  (UINT64_C(1) << 15)
-#define F_STATUS     (UINT64_C(1) << 16)
 #define FEATURES                                                                                                       \
-    (F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO4 | F_GUEST_TSO6 | F_HOST_TSO4 | F_HOST_TSO6 | F_MRG_RXBUF |   \
-     F_STATUS)
+    (VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU | VIRTIO_NET_F_MAC | VIRTIO_NET_F_GUEST_TSO4 |     \
+     VIRTIO_NET_F_GUEST_TSO6 | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6 | VIRTIO_NET_F_MRG_RXBUF |              \
+     VIRTIO_NET_F_STATUS)
 
 enum { RECEIVE = 0, TRANSMIT = 1, QUEUES = 2 };
 enum { NEEDS_CHECKSUM = 1 };
@@ -67,7 +58,7 @@ static bool checksum_good(const struct network_frame *frame)
 
 static bool gso_good(const struct virtio_net *net, const struct network_frame *frame)
 {
-    const uint64_t feature = frame->gso_type == GSO_TCP4 ? F_HOST_TSO4 : F_HOST_TSO6;
+    const uint64_t feature = frame->gso_type == GSO_TCP4 ? VIRTIO_NET_F_HOST_TSO4 : VIRTIO_NET_F_HOST_TSO6;
     return (frame->gso_type == GSO_TCP4 || frame->gso_type == GSO_TCP6) && virtio_device_has(&net->virtio, feature) &&
            frame->needs_checksum && frame->gso_size != 0 && frame->header_length <= frame->length;
 }
@@ -82,7 +73,7 @@ static bool judge(const struct virtio_net *net, struct virtio_net_frame *sent)
     frame->checksum_start = header->checksum_start;
     frame->checksum_offset = header->checksum_offset;
     frame->gso_type = header->gso_type;
-    if (frame->needs_checksum && (!virtio_device_has(&net->virtio, F_CSUM) || !checksum_good(frame))) {
+    if (frame->needs_checksum && (!virtio_device_has(&net->virtio, VIRTIO_NET_F_CSUM) || !checksum_good(frame))) {
         return false;
     }
     if (frame->gso_type == GSO_NONE) {
@@ -192,7 +183,7 @@ static gpa_t place_of(const struct virtqueue_chain *buffer, uint32_t offset)
 static bool fill_all(struct virtio_net *net, struct reception *reception)
 {
     struct virtqueue *queue = &net->virtio.queues[RECEIVE];
-    const unsigned most = virtio_device_has(&net->virtio, F_MRG_RXBUF) ? VIRTIO_NET_BUFFERS_MAX : 1;
+    const unsigned most = virtio_device_has(&net->virtio, VIRTIO_NET_F_MRG_RXBUF) ? VIRTIO_NET_BUFFERS_MAX : 1;
     /* the sender pays for this: a receiver can't make it long by buffers in many pieces */
     while (reception->done < reception->total && reception->count < most &&
            reception->segments < VIRTIO_NET_SEGMENTS_MAX) {
@@ -233,8 +224,8 @@ static bool takes(const struct virtio_net *net, const struct network_frame *fram
     if (frame->gso_type == GSO_NONE) {
         return true;
     }
-    const uint64_t feature = frame->gso_type == GSO_TCP4 ? F_GUEST_TSO4 : F_GUEST_TSO6;
-    return virtio_device_has(&net->virtio, feature | F_GUEST_CSUM);
+    const uint64_t feature = frame->gso_type == GSO_TCP4 ? VIRTIO_NET_F_GUEST_TSO4 : VIRTIO_NET_F_GUEST_TSO6;
+    return virtio_device_has(&net->virtio, feature | VIRTIO_NET_F_GUEST_CSUM);
 }
 
 /* What the receiver has to know of what is left undone. */
@@ -257,7 +248,7 @@ static bool receive(struct virtio_net *net, struct network_frame *frame)
         return false;
     }
     reception.header.buffers = 1;
-    reception.whole = frame->needs_checksum && !virtio_device_has(&net->virtio, F_GUEST_CSUM);
+    reception.whole = frame->needs_checksum && !virtio_device_has(&net->virtio, VIRTIO_NET_F_GUEST_CSUM);
     if (reception.whole) {
         network_sum(frame);
     } else {
@@ -401,7 +392,8 @@ void virtio_net_init(struct virtio_net *net, gpa_t base, const struct capsule *c
 {
     const uint16_t mtu = (uint16_t)port->network->mtu;
     memset(net, 0, sizeof(*net));
-    const uint64_t large = port->network->has_uplink ? F_HOST_TSO4 | F_HOST_TSO6 : 0; /* nobody cuts frames for it */
+    const uint64_t large =
+        port->network->has_uplink ? VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6 : 0; /* nobody cuts frames for it */
     virtio_device_init(&net->virtio, &net_ops, net->queues, base, capsule, irq, FEATURES & ~large);
     net->port = *port;
     net->port.deliver = on_deliver;

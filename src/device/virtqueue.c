@@ -8,18 +8,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { DESCRIPTOR_NEXT = 1 << 0, DESCRIPTOR_WRITE = 1 << 1, DESCRIPTOR_INDIRECT = 1 << 2 };
-enum { AVAILABLE_NO_INTERRUPT = 1 << 0 };
+#include "lib/virtio.h"
+
 enum { RING_FLAGS = 0, RING_INDEX = 2, RING_ENTRIES = 4 };
 enum { AVAILABLE_ENTRY = 2, USED_ENTRY = 8, USED_LENGTH = 4 };
-
-struct descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags;
-    uint16_t next;
-};
-static_assert(sizeof(struct descriptor) == 16, "as virtio has it in memory; harts and guests are little-endian");
 
 /* --- the rings ------------------------------------------------------------------------------------------------ */
 
@@ -75,7 +67,7 @@ void virtqueue_enable(struct virtqueue *queue)
 {
     const uint64_t event = sizeof(uint16_t);
     queue->ready = is_power_of_two(queue->size) && queue->size <= VIRTQUEUE_SIZE_MAX &&
-                   ring_sound(queue, queue->descriptors, 16, sizeof(struct descriptor) * queue->size) &&
+                   ring_sound(queue, queue->descriptors, 16, sizeof(struct virtio_descriptor) * queue->size) &&
                    ring_sound(queue, queue->driver, 2, used_event_offset(queue) + event) &&
                    ring_sound(queue, queue->device, 4, available_event_offset(queue) + event);
     queue->taken = 0;
@@ -112,10 +104,11 @@ struct table {
 };
 
 /* The rest of the chain is in a table of its own: once, and nothing comes after it. Its WRITE flag means nothing. */
-static bool enter_indirect(const struct virtqueue *queue, struct table *table, const struct descriptor *descriptor)
+static bool enter_indirect(const struct virtqueue *queue, struct table *table,
+                           const struct virtio_descriptor *descriptor)
 {
     const uint32_t entries = descriptor->length / (uint32_t)sizeof(*descriptor);
-    if (!queue->indirect || table->is_indirect || (descriptor->flags & DESCRIPTOR_NEXT) != 0) {
+    if (!queue->indirect || table->is_indirect || (descriptor->flags & VIRTIO_DESCRIPTOR_NEXT) != 0) {
         return false;
     }
     if (entries == 0 || descriptor->length % sizeof(*descriptor) != 0 || entries > queue->size ||
@@ -132,7 +125,8 @@ static bool enter_indirect(const struct virtqueue *queue, struct table *table, c
 }
 
 /* Our copy of the next one. */
-static void read_descriptor(const struct virtqueue *queue, const struct table *table, struct descriptor *descriptor)
+static void read_descriptor(const struct virtqueue *queue, const struct table *table,
+                            struct virtio_descriptor *descriptor)
 {
     const size_t offset = (size_t)table->next * sizeof(*descriptor);
     if (table->place != NULL) {
@@ -143,9 +137,9 @@ static void read_descriptor(const struct virtqueue *queue, const struct table *t
 }
 
 static bool add_segment(const struct virtqueue *queue, struct virtqueue_chain *chain,
-                        const struct descriptor *descriptor)
+                        const struct virtio_descriptor *descriptor)
 {
-    const bool writable = (descriptor->flags & DESCRIPTOR_WRITE) != 0;
+    const bool writable = (descriptor->flags & VIRTIO_DESCRIPTOR_WRITE) != 0;
     if (chain->count == queue->size || descriptor->length == 0 ||
         !range_holds(queue->capsule->ram, descriptor->address, descriptor->length)) {
         return false;
@@ -167,20 +161,20 @@ static bool add_segment(const struct virtqueue *queue, struct virtqueue_chain *c
  * enters the one indirect table: so a loop ends too. */
 static bool walk(const struct virtqueue *queue, struct virtqueue_chain *chain)
 {
-    const uint64_t size = (uint64_t)queue->size * sizeof(struct descriptor);
+    const uint64_t size = (uint64_t)queue->size * sizeof(struct virtio_descriptor);
     struct table table = {
         .address = queue->descriptors,
         .place = capsule_ram(queue->capsule, queue->descriptors, size),
         .entries = queue->size,
         .next = chain->head,
     };
-    struct descriptor descriptor;
+    struct virtio_descriptor descriptor;
     for (;;) {
         if (table.next >= table.entries) {
             return false;
         }
         read_descriptor(queue, &table, &descriptor);
-        if ((descriptor.flags & DESCRIPTOR_INDIRECT) != 0) {
+        if ((descriptor.flags & VIRTIO_DESCRIPTOR_INDIRECT) != 0) {
             if (!enter_indirect(queue, &table, &descriptor)) {
                 return false;
             }
@@ -189,7 +183,7 @@ static bool walk(const struct virtqueue *queue, struct virtqueue_chain *chain)
         if (!add_segment(queue, chain, &descriptor)) {
             return false;
         }
-        if ((descriptor.flags & DESCRIPTOR_NEXT) == 0) {
+        if ((descriptor.flags & VIRTIO_DESCRIPTOR_NEXT) == 0) {
             return true;
         }
         table.next = descriptor.next;
@@ -273,7 +267,7 @@ bool virtqueue_interrupts(struct virtqueue *queue)
     }
     atomic_thread_fence(memory_order_seq_cst);
     if (!queue->event_index) {
-        return (ring_load(queue, queue->driver, RING_FLAGS) & AVAILABLE_NO_INTERRUPT) == 0;
+        return (ring_load(queue, queue->driver, RING_FLAGS) & VIRTIO_AVAILABLE_NO_INTERRUPT) == 0;
     }
     const uint16_t event = ring_load(queue, queue->driver, used_event_offset(queue));
     return (uint16_t)(queue->given - event - 1) < news;

@@ -12,33 +12,10 @@
 #include "core/memory.h"
 #include "driver/gpt.h"
 
-#define F_SIZE_MAX     (UINT64_C(1) << 1)
-#define F_SEG_MAX      (UINT64_C(1) << 2)
-#define F_RO           (UINT64_C(1) << 5)
-#define F_BLK_SIZE     (UINT64_C(1) << 6)
-#define F_FLUSH        (UINT64_C(1) << 9)
-#define F_TOPOLOGY     (UINT64_C(1) << 10)
-#define F_DISCARD      (UINT64_C(1) << 13)
-#define F_WRITE_ZEROES (UINT64_C(1) << 14)
-#define WANTED         (F_SIZE_MAX | F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_DISCARD | F_WRITE_ZEROES)
+#define WANTED                                                                                                         \
+    (VIRTIO_BLK_F_SIZE_MAX | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_RO | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH |     \
+     VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES)
 
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
-enum { STATUS_OK = 0 };
-/* Offsets in struct virtio_blk_config. */
-enum {
-    CONFIG_CAPACITY = 0,
-    CONFIG_SIZE_MAX = 8,
-    CONFIG_SEG_MAX = 12,
-    CONFIG_BLK_SIZE = 20,
-    CONFIG_PHYSICAL_EXPONENT = 24,
-    CONFIG_ALIGNMENT = 25,
-    CONFIG_IO_LEAST = 26,
-    CONFIG_IO_BEST = 28,
-    CONFIG_DISCARD_MOST = 36,
-    CONFIG_DISCARD_ALIGNMENT = 44,
-    CONFIG_ZEROES_MOST = 48,
-    CONFIG_ZEROES_UNMAP = 56,
-};
 enum {
     SLOTS = 128,
     BUFFERS_MAX = DISK_PIECES_MAX + 2,
@@ -59,7 +36,7 @@ struct wire {
         uint64_t sector;
         uint32_t sectors;
         uint32_t flags;
-    } stretch; /* of T_DISCARD and T_WRITE_ZEROES */
+    } stretch; /* of VIRTIO_BLK_DISCARD and VIRTIO_BLK_WRITE_ZEROES */
     uint8_t status;
     uint8_t unused[31];
 };
@@ -104,11 +81,11 @@ static struct host_blk *blk_of(struct disk *disk)
 static uint32_t type_of(enum disk_operation operation)
 {
     static const uint32_t types[] = {
-        [DISK_READ] = T_IN,
-        [DISK_WRITE] = T_OUT,
-        [DISK_FLUSH] = T_FLUSH,
-        [DISK_DISCARD] = T_DISCARD,
-        [DISK_WRITE_ZEROES] = T_WRITE_ZEROES,
+        [DISK_READ] = VIRTIO_BLK_IN,
+        [DISK_WRITE] = VIRTIO_BLK_OUT,
+        [DISK_FLUSH] = VIRTIO_BLK_FLUSH,
+        [DISK_DISCARD] = VIRTIO_BLK_DISCARD,
+        [DISK_WRITE_ZEROES] = VIRTIO_BLK_WRITE_ZEROES,
     };
     return types[operation];
 }
@@ -181,7 +158,7 @@ static bool take_answer(struct host_blk *blk, struct slot *slot, enum disk_answe
     if (any) {
         const uint8_t number = blk->slot_of[head];
         const uint8_t status = *(volatile uint8_t *)&blk->wires[number].status;
-        *answer = status == STATUS_OK ? DISK_DONE : DISK_FAILED;
+        *answer = status == VIRTIO_BLK_OK ? DISK_DONE : DISK_FAILED;
         *slot = free_slot(blk, number);
     }
     spinlock_release(&blk->disk.lock);
@@ -349,7 +326,7 @@ static bool ask(struct host_blk *blk, uint32_t type, uint64_t sector, uint32_t l
         }
     }
     host_virtio_acknowledge(&blk->virtio);
-    return *(volatile uint8_t *)&wire->status == STATUS_OK;
+    return *(volatile uint8_t *)&wire->status == VIRTIO_BLK_OK;
 }
 
 /* A page at a time: every device that is used takes segments of that length. */
@@ -358,7 +335,7 @@ static bool read_blocks(void *context, uint64_t sector, void *to, uint32_t lengt
     struct host_blk *blk = context;
     for (uint32_t done = 0; done < length;) {
         const uint32_t part = MIN(length - done, (uint32_t)PAGE_SIZE);
-        if (!ask(blk, T_IN, sector + done / DISK_SECTOR, part)) {
+        if (!ask(blk, VIRTIO_BLK_IN, sector + done / DISK_SECTOR, part)) {
             return false;
         }
         memcpy((uint8_t *)to + done, blk->page, part);
@@ -371,7 +348,7 @@ static bool read_blocks(void *context, uint64_t sector, void *to, uint32_t lengt
 static void read_serial(struct host_blk *blk)
 {
     char *serial = blk->disk.serial;
-    if (!ask(blk, T_GET_ID, 0, DISK_SERIAL_MAX)) {
+    if (!ask(blk, VIRTIO_BLK_GET_ID, 0, DISK_SERIAL_MAX)) {
         return;
     }
     for (unsigned n = 0; n < DISK_SERIAL_MAX && blk->page[n] != 0; n++) {
@@ -381,15 +358,16 @@ static void read_serial(struct host_blk *blk)
 
 static void read_sizes(struct disk_limits *limits, const struct host_virtio *v)
 {
-    limits->sectors = host_virtio_config64(v, CONFIG_CAPACITY);
-    limits->read_only = host_virtio_has(v, F_RO);
-    limits->flush = host_virtio_has(v, F_FLUSH);
-    limits->block_size = host_virtio_has(v, F_BLK_SIZE) ? host_virtio_config32(v, CONFIG_BLK_SIZE) : DISK_SECTOR;
-    if (host_virtio_has(v, F_TOPOLOGY)) {
-        limits->physical_exponent = host_virtio_config8(v, CONFIG_PHYSICAL_EXPONENT);
-        limits->alignment_offset = host_virtio_config8(v, CONFIG_ALIGNMENT);
-        limits->io_least = host_virtio_config16(v, CONFIG_IO_LEAST);
-        limits->io_best = host_virtio_config32(v, CONFIG_IO_BEST);
+    limits->sectors = host_virtio_config64(v, VIRTIO_BLK_CAPACITY);
+    limits->read_only = host_virtio_has(v, VIRTIO_BLK_F_RO);
+    limits->flush = host_virtio_has(v, VIRTIO_BLK_F_FLUSH);
+    limits->block_size =
+        host_virtio_has(v, VIRTIO_BLK_F_BLK_SIZE) ? host_virtio_config32(v, VIRTIO_BLK_BLK_SIZE) : DISK_SECTOR;
+    if (host_virtio_has(v, VIRTIO_BLK_F_TOPOLOGY)) {
+        limits->physical_exponent = host_virtio_config8(v, VIRTIO_BLK_PHYSICAL_BLOCK_EXP);
+        limits->alignment_offset = host_virtio_config8(v, VIRTIO_BLK_ALIGNMENT_OFFSET);
+        limits->io_least = host_virtio_config16(v, VIRTIO_BLK_MIN_IO_SIZE);
+        limits->io_best = host_virtio_config32(v, VIRTIO_BLK_OPT_IO_SIZE);
     }
 }
 
@@ -397,19 +375,21 @@ static void read_limits(struct host_blk *blk)
 {
     struct disk_limits *limits = &blk->disk.limits;
     const struct host_virtio *v = &blk->virtio;
-    const uint32_t pieces = host_virtio_has(v, F_SEG_MAX) ? host_virtio_config32(v, CONFIG_SEG_MAX) : PIECES_UNSAID;
+    const uint32_t pieces =
+        host_virtio_has(v, VIRTIO_BLK_F_SEG_MAX) ? host_virtio_config32(v, VIRTIO_BLK_SEG_MAX) : PIECES_UNSAID;
     read_sizes(limits, v);
     limits->pieces_max = MIN(MIN(pieces, (uint32_t)DISK_PIECES_MAX), (uint32_t)blk->queue.size - 2);
-    limits->piece_longest = host_virtio_has(v, F_SIZE_MAX) ? host_virtio_config32(v, CONFIG_SIZE_MAX) : UINT32_MAX;
-    limits->discard = host_virtio_has(v, F_DISCARD) && !limits->read_only;
-    limits->write_zeroes = host_virtio_has(v, F_WRITE_ZEROES) && !limits->read_only;
+    limits->piece_longest =
+        host_virtio_has(v, VIRTIO_BLK_F_SIZE_MAX) ? host_virtio_config32(v, VIRTIO_BLK_SIZE_MAX) : UINT32_MAX;
+    limits->discard = host_virtio_has(v, VIRTIO_BLK_F_DISCARD) && !limits->read_only;
+    limits->write_zeroes = host_virtio_has(v, VIRTIO_BLK_F_WRITE_ZEROES) && !limits->read_only;
     if (limits->discard) {
-        limits->discard_most = host_virtio_config32(v, CONFIG_DISCARD_MOST);
-        limits->discard_alignment = host_virtio_config32(v, CONFIG_DISCARD_ALIGNMENT);
+        limits->discard_most = host_virtio_config32(v, VIRTIO_BLK_MAX_DISCARD_SECTORS);
+        limits->discard_alignment = host_virtio_config32(v, VIRTIO_BLK_DISCARD_SECTOR_ALIGNMENT);
     }
     if (limits->write_zeroes) {
-        limits->zeroes_most = host_virtio_config32(v, CONFIG_ZEROES_MOST);
-        limits->zeroes_unmap = host_virtio_config8(v, CONFIG_ZEROES_UNMAP) != 0;
+        limits->zeroes_most = host_virtio_config32(v, VIRTIO_BLK_MAX_WRITE_ZEROES_SECTORS);
+        limits->zeroes_unmap = host_virtio_config8(v, VIRTIO_BLK_WRITE_ZEROES_MAY_UNMAP) != 0;
     }
 }
 

@@ -11,10 +11,6 @@
 #include "core/log.h"
 #include "core/memory.h"
 
-#define F_MAC       (UINT64_C(1) << 5)
-#define F_MRG_RXBUF (UINT64_C(1) << 15)
-#define F_VERSION_1 (UINT64_C(1) << 32)
-
 enum { RECEIVE = 0, TRANSMIT = 1 };
 enum {
     NETS_MAX = 8,
@@ -230,12 +226,13 @@ void host_net_serve(uint32_t source)
 
 static bool start(struct host_net *net)
 {
-    if (!host_virtio_begin(&net->virtio, F_MAC | F_MRG_RXBUF) ||
+    if (!host_virtio_begin(&net->virtio, VIRTIO_NET_F_MAC | VIRTIO_NET_F_MRG_RXBUF) ||
         !host_queue_begin(&net->receive, &net->virtio, RECEIVE) ||
         !host_queue_begin(&net->send, &net->virtio, TRANSMIT)) {
         return false;
     }
-    const bool longer = host_virtio_has(&net->virtio, F_MRG_RXBUF) || host_virtio_has(&net->virtio, F_VERSION_1);
+    const bool longer =
+        host_virtio_has(&net->virtio, VIRTIO_NET_F_MRG_RXBUF) || host_virtio_has(&net->virtio, VIRTIO_F_VERSION_1);
     net->header = longer ? HEADER_MOST : HEADER_LEGACY;
     net->memory = memory_alloc((size_t)2 * SLOTS * SLOT_SIZE);
     if (net->memory == NULL || net->receive.size < CHAIN * SLOTS || net->send.size < CHAIN * SLOTS) {
@@ -245,7 +242,7 @@ static bool start(struct host_net *net)
         net->free_slots[net->free_count++] = (uint8_t)n;
     }
     host_queue_quiet(&net->send, true);
-    for (unsigned n = 0; n < NETWORK_ADDRESS && host_virtio_has(&net->virtio, F_MAC); n++) {
+    for (unsigned n = 0; n < NETWORK_ADDRESS && host_virtio_has(&net->virtio, VIRTIO_NET_F_MAC); n++) {
         net->port.address[n] = host_virtio_config8(&net->virtio, n);
     }
     return true;

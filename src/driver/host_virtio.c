@@ -34,13 +34,8 @@ enum {
     CONFIG_GENERATION = 0x0fc,
     CONFIG = 0x100,
 };
-enum { MAGIC = 0x74726976, LEGACY = 1, MODERN = 2 };
-enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8 };
-enum { DESCRIPTOR_NEXT = 1, DESCRIPTOR_WRITE = 2 };
-enum { USED_NO_NOTIFY = 1, AVAILABLE_NO_INTERRUPT = 1 };
+enum { LEGACY = 1, MODERN = 2 };
 enum { NO_LINK = 0xffff, RESETS_PER_SECOND = 10, GENERATION_TRIES = 8 };
-
-#define F_VERSION_1 (UINT64_C(1) << 32)
 
 static uint32_t get(const struct host_virtio *device, uint32_t offset)
 {
@@ -60,7 +55,7 @@ static void add_status(const struct host_virtio *device, uint32_t bits)
 bool host_virtio_probe(struct host_virtio *device, const struct machine_virtio *where)
 {
     *device = (struct host_virtio){.where = where};
-    if (!arch_answers(where->base, 4) || get(device, MAGIC_VALUE) != MAGIC) {
+    if (!arch_answers(where->base, 4) || get(device, MAGIC_VALUE) != VIRTIO_MMIO_MAGIC) {
         return false;
     }
     device->version = get(device, VERSION);
@@ -95,9 +90,9 @@ static uint64_t offered(const struct host_virtio *device)
 bool host_virtio_begin(struct host_virtio *device, uint64_t wanted)
 {
     const bool modern = device->version == MODERN;
-    add_status(device, ACKNOWLEDGE);
-    add_status(device, DRIVER);
-    device->features = offered(device) & (wanted | (modern ? F_VERSION_1 : 0));
+    add_status(device, VIRTIO_ACKNOWLEDGE);
+    add_status(device, VIRTIO_DRIVER);
+    device->features = offered(device) & (wanted | (modern ? VIRTIO_F_VERSION_1 : 0));
     for (uint32_t half = 0; half < (modern ? 2 : 1); half++) {
         set(device, DRIVER_FEATURES_SEL, half);
         set(device, DRIVER_FEATURES, (uint32_t)(device->features >> (32 * half)));
@@ -106,14 +101,14 @@ bool host_virtio_begin(struct host_virtio *device, uint64_t wanted)
         set(device, GUEST_PAGE_SIZE, PAGE_SIZE);
         return true;
     }
-    add_status(device, FEATURES_OK);
-    return host_virtio_has(device, F_VERSION_1) && (get(device, STATUS) & FEATURES_OK) != 0;
+    add_status(device, VIRTIO_FEATURES_OK);
+    return host_virtio_has(device, VIRTIO_F_VERSION_1) && (get(device, STATUS) & VIRTIO_FEATURES_OK) != 0;
 }
 
 void host_virtio_go(struct host_virtio *device)
 {
     arch_fence_memory();
-    add_status(device, DRIVER_OK);
+    add_status(device, VIRTIO_DRIVER_OK);
 }
 
 void host_virtio_acknowledge(const struct host_virtio *device)
@@ -156,7 +151,7 @@ uint64_t host_virtio_config64(const struct host_virtio *device, uint32_t offset)
 /* The legacy layout, which the newer version can have too: the used ring begins a page. */
 static size_t used_offset(uint32_t size)
 {
-    return (size_t)align_up(sizeof(struct host_descriptor) * size + sizeof(uint16_t) * (3 + size), PAGE_SIZE);
+    return (size_t)align_up(sizeof(struct virtio_descriptor) * size + sizeof(uint16_t) * (3 + size), PAGE_SIZE);
 }
 
 static size_t rings_size(uint32_t size)
@@ -173,7 +168,7 @@ static bool take_memory(struct host_queue *queue)
         return false;
     }
     uint8_t *rings = (uint8_t *)queue->descriptors;
-    queue->available = (uint16_t *)(void *)(rings + sizeof(struct host_descriptor) * queue->size);
+    queue->available = (uint16_t *)(void *)(rings + sizeof(struct virtio_descriptor) * queue->size);
     queue->used = (uint16_t *)(void *)(rings + used_offset(queue->size));
     return true;
 }
@@ -270,10 +265,11 @@ uint16_t host_queue_add(struct host_queue *queue, const struct host_buffer *buff
     uint16_t entry = head;
     for (uint16_t n = 0; n < count; n++) {
         const uint16_t next = queue->links[entry];
-        queue->descriptors[entry] = (struct host_descriptor){
+        queue->descriptors[entry] = (struct virtio_descriptor){
             .address = buffers[n].memory.base,
             .length = (uint32_t)buffers[n].memory.size,
-            .flags = (uint16_t)((buffers[n].writable ? DESCRIPTOR_WRITE : 0) | (n + 1 < count ? DESCRIPTOR_NEXT : 0)),
+            .flags = (uint16_t)((buffers[n].writable ? VIRTIO_DESCRIPTOR_WRITE : 0) |
+                                (n + 1 < count ? VIRTIO_DESCRIPTOR_NEXT : 0)),
             .next = n + 1 < count ? next : 0,
         };
         entry = next;
@@ -290,14 +286,14 @@ void host_queue_publish(struct host_queue *queue)
     arch_fence_memory();
     __atomic_store_n(&queue->available[1], queue->given, __ATOMIC_RELAXED);
     arch_fence_memory();
-    if ((__atomic_load_n(&queue->used[0], __ATOMIC_RELAXED) & USED_NO_NOTIFY) == 0) {
+    if ((__atomic_load_n(&queue->used[0], __ATOMIC_RELAXED) & VIRTIO_USED_NO_NOTIFY) == 0) {
         set(queue->device, QUEUE_NOTIFY, queue->index);
     }
 }
 
 void host_queue_quiet(struct host_queue *queue, bool quiet)
 {
-    *(volatile uint16_t *)&queue->available[0] = quiet ? AVAILABLE_NO_INTERRUPT : 0;
+    *(volatile uint16_t *)&queue->available[0] = quiet ? VIRTIO_AVAILABLE_NO_INTERRUPT : 0;
     arch_fence_memory(); /* before the used ring is read */
 }
 

@@ -12,13 +12,9 @@
 
 #include "core/hart.h"
 #include "core/machine.h"
+#include "lib/virtio.h"
 
-enum {
-    HOST_QUEUE_MAX = 512, /* entries */
-    HOST_VIRTIO_ID_NET = 1,
-    HOST_VIRTIO_ID_BLOCK = 2,
-    HOST_VIRTIO_ID_RNG = 4,
-};
+enum { HOST_QUEUE_MAX = 512 /* entries */ };
 
 struct host_virtio {
     const struct machine_virtio *where;
@@ -66,18 +62,11 @@ static inline void host_pace_end(struct host_pace *pace)
 
 /* --- a queue ------------------------------------------------------------------------------------------------------ */
 
-struct host_descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags;
-    uint16_t next;
-};
-
 struct host_queue {
     const struct host_virtio *device;
     uint16_t index;
     uint16_t size; /* entries: a power of two */
-    struct host_descriptor *descriptors;
+    struct virtio_descriptor *descriptors;
     uint16_t *available; /* flags, index, the ring */
     uint16_t *used;      /* flags, index, then pairs of 32 bits */
     /* Ours; what the device makes of the table does not matter. */

@@ -88,7 +88,7 @@ static inline uint32_t fake_entropy(const struct fake_descriptor *buffer)
 static inline uint32_t fake_perform(uint16_t head)
 {
     const struct fake_descriptor *table = (const struct fake_descriptor *)(uintptr_t)fake.place[0];
-    if (fake.id == HOST_VIRTIO_ID_RNG) {
+    if (fake.id == VIRTIO_ID_RNG) {
         return fake_entropy(&table[head]);
     }
     const struct fake_descriptor *next = &table[head];
@@ -254,7 +254,7 @@ static inline void fake_make(bool modern, uint64_t sectors)
     memset(&fake, 0, sizeof(fake));
     memset(bytes, 0, sizeof(bytes));
     fake.base = 0x10000000 + 0x1000 * (uint64_t)count;
-    fake.id = HOST_VIRTIO_ID_BLOCK;
+    fake.id = VIRTIO_ID_BLOCK;
     fake.modern = modern;
     fake.resets = true;
     fake.queue_max = FAKE_QUEUE;

@@ -85,7 +85,7 @@ static bool start(bool modern)
     if (!probe(&device)) {
         return false;
     }
-    assert_int_equal(device.id, HOST_VIRTIO_ID_BLOCK);
+    assert_int_equal(device.id, VIRTIO_ID_BLOCK);
     assert_int_equal(device.version, modern ? 2 : 1);
     const bool started = host_blk_start(&device);
     char source[80];

@@ -23,13 +23,13 @@ static bool start(bool modern, uint32_t gives)
 {
     struct host_virtio device;
     fake_make(modern, 0);
-    fake.id = HOST_VIRTIO_ID_RNG;
+    fake.id = VIRTIO_ID_RNG;
     fake.gives = gives;
     mixed = 0;
     mixes = 0;
     *++slot = fake_slot;
     assert_true(host_virtio_probe(&device, slot));
-    assert_int_equal(device.id, HOST_VIRTIO_ID_RNG);
+    assert_int_equal(device.id, VIRTIO_ID_RNG);
     return host_rng_start(&device, mix);
 }
 
@@ -80,7 +80,7 @@ static void test_no_interrupt(void **state)
     struct host_virtio device;
     (void)state;
     fake_make(true, 0);
-    fake.id = HOST_VIRTIO_ID_RNG;
+    fake.id = VIRTIO_ID_RNG;
     fake_slot.interrupt = 0;
     assert_true(host_virtio_probe(&device, &fake_slot));
     assert_false(host_rng_start(&device, mix));
