@@ -92,3 +92,8 @@ logged() {
         die "$what failed: $log has all of it"
     fi
 }
+
+# key FILE...: what the cache knows a product by that is made of these.
+key() {
+    cat "$@" | sha256sum | cut -c 1-16
+}

@@ -44,6 +44,22 @@ point() {
     mv -T "$2.$$" "$2"
 }
 
+# unpack_modules PACKAGES WORK MODULE...: modules of the kernel in PACKAGES, as an initramfs is to have them: into
+# WORK/product/RELEASE, with a modules.dep for busybox's modprobe, of which each MODULE is a line: "ext4.ko: jbd2.ko".
+# Unpacked, since busybox can't read .xz there.
+unpack_modules() {
+    local package work="$2" release wanted=()
+    package="$(find "$1" -name 'linux-*.deb' | head -n 1)"
+    mkdir -p "$work/package"
+    mapfile -t wanted < <(printf '%s\n' "${@:3}" | sed 's|\.ko:.*|.ko.xz|; s|^|*/|')
+    dpkg-deb --fsys-tarfile "$package" | tar -x -C "$work/package" --wildcards "${wanted[@]}"
+    release="$(find "$work/package" -name '*.ko.xz' | sed -n 's|.*/lib/modules/\([^/]*\)/.*|\1|p' | head -n 1)"
+    mkdir -p "$work/product/$release"
+    find "$work/package" -name '*.ko.xz' -exec mv -t "$work/product/$release" {} +
+    xz -d "$work/product/$release"/*.xz
+    printf '%s\n' "${@:3}" >"$work/product/$release/modules.dep"
+}
+
 # The list that make-cpio reads, with the busybox of directory $1, which makes its own links when init asks it to, and the
 # kernel's modules of directory $2, if there is one: folders named as in /lib/modules.
 initramfs_list() {

@@ -14,6 +14,7 @@
 #include "core/hart.h"
 #include "core/memory.h"
 #include "core/quota.h"
+#include "manifest/manifest.h"
 
 enum { TOPICS = 0x10000, GENERATIONS = 0x1000000 };
 
@@ -91,14 +92,6 @@ static void send(struct disk *disk, const struct disk_order *order)
     waiters_tell(served->topic, 1);
 }
 
-/* It is being stopped for good: nothing that it asked for matters any more. */
-static bool is_ending(const struct capsule *capsule)
-{
-    const enum capsule_state state = capsule_state(capsule);
-    return state == CAPSULE_COMMITTING || state == CAPSULE_STOPPED || state == CAPSULE_CRASHED ||
-           state == CAPSULE_BACKOFF || state == CAPSULE_DESTROYING;
-}
-
 /* The slot's request is answered, if the slot is still in use by it. No lock held. */
 static void answer(struct served *served, struct slot *slot, uint32_t generation, enum disk_answer answer)
 {
@@ -116,6 +109,7 @@ static void answer(struct served *served, struct slot *slot, uint32_t generation
     }
 }
 
+/* What is in flight keeps a capsule from having stopped: nothing that a STOPPING one asked for matters any more. */
 static bool watch(struct disk *disk, uint64_t now)
 {
     struct served *served = served_of(disk);
@@ -124,7 +118,7 @@ static bool watch(struct disk *disk, uint64_t now)
         spinlock_take(&disk->lock);
         const bool is_over =
             slot->state != SLOT_FREE && (disk_is_dead(disk) || now - slot->since > DISK_PATIENCE_SECONDS * clock_hz ||
-                                         is_ending(slot->user->capsule));
+                                         capsule_state(slot->user->capsule) == CAPSULE_STOPPING);
         const uint32_t generation = slot->generation;
         spinlock_release(&disk->lock);
         if (is_over) {
@@ -151,10 +145,9 @@ static void left(struct disk *disk)
     served->was_used = disk->users == NULL;
     spinlock_release(&disk->lock);
     waiters_tell(served->topic, 1);
-    served_leave(disk);
 }
 
-void served_leave(struct disk *disk)
+static void let_go(struct disk *disk)
 {
     spinlock_take(&list_lock);
     drop(served_of(disk));
@@ -181,7 +174,7 @@ static bool gone(struct disk *disk)
     return is_last;
 }
 
-static const struct disk_ops ops = {.send = send, .watch = watch, .left = left, .gone = gone};
+static const struct disk_ops ops = {.send = send, .watch = watch, .left = left, .let_go = let_go, .gone = gone};
 
 /* Held: the list's. */
 static struct served *find(uint32_t manager, const char *name)
@@ -236,11 +229,9 @@ static void describe(struct served *served, const struct dx_control_serve *wante
 static enum dx_error check(const struct capsule *manager, const struct dx_control_serve *wanted,
                            struct refusal *refusal)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
-    const size_t length = strnlen(wanted->name, sizeof(wanted->name));
-    bool good = length > 0 && length < sizeof(wanted->name);
-    for (size_t n = 0; n < sizeof(wanted->name); n++) {
-        good = good && (n < length ? strchr(allowed, wanted->name[n]) != NULL : wanted->name[n] == '\0');
+    bool good = name_allowed(wanted->name); /* so it has a NUL */
+    for (size_t n = strnlen(wanted->name, sizeof(wanted->name)); n < sizeof(wanted->name); n++) {
+        good = good && wanted->name[n] == '\0';
     }
     if (!good) {
         return refuse(refusal, DX_BAD_VALUE, "serve: name: must be 1 to %d of a-z, 0-9 and -", DX_CONTROL_NAME - 1);
@@ -288,13 +279,15 @@ static enum dx_error take_over(struct served *served, const struct dx_control_se
     return DX_OK;
 }
 
+/* Held: the list's. */
 static enum dx_error make(struct capsule *manager, const struct dx_control_serve *wanted, struct served **made,
                           struct refusal *refusal)
 {
     const struct charge charge = {(uint32_t)(align_up(sizeof(**made), PAGE_SIZE) / PAGE_SIZE), 0};
     enum dx_error error = quota_charge(manager, charge, refusal);
     if (error != DX_OK) {
-        return error;
+        return refuse(refusal, error, "serve: it takes %u KiB, more than is left of this manager's quota-memory",
+                      (unsigned)(charge.pages * (PAGE_SIZE / KIB)));
     }
     struct served *served = memory_alloc(sizeof(*served));
     if (served == NULL) {
@@ -306,6 +299,9 @@ static enum dx_error make(struct capsule *manager, const struct dx_control_serve
     served->charged = charge;
     served->has_server = true;
     served->refs = 1;
+    served->topic = TOPIC_SERVED - last_topic++ % TOPICS;
+    served->next = list;
+    list = served;
     *made = served;
     return DX_OK;
 }
@@ -313,31 +309,15 @@ static enum dx_error make(struct capsule *manager, const struct dx_control_serve
 enum dx_error served_open(struct capsule *manager, const struct dx_control_serve *wanted, struct served **opened,
                           struct refusal *refusal)
 {
-    struct served *made = NULL;
     enum dx_error error = check(manager, wanted, refusal);
-    if (error == DX_OK) {
-        error = make(manager, wanted, &made, refusal);
-    }
     if (error != DX_OK) {
         return error;
     }
-    assert(made != NULL);
     spinlock_take(&list_lock);
     struct served *there = find(manager->id, wanted->name);
-    if (there != NULL) {
-        error = take_over(there, wanted, refusal);
-        *opened = there;
-    } else {
-        made->topic = TOPIC_SERVED - last_topic++ % TOPICS;
-        made->next = list;
-        list = made;
-        *opened = made;
-    }
+    *opened = there;
+    error = there != NULL ? take_over(there, wanted, refusal) : make(manager, wanted, opened, refusal);
     spinlock_release(&list_lock);
-    if (there != NULL) {
-        quota_give_back(manager->id, made->charged);
-        memory_free(made, sizeof(*made));
-    }
     return error;
 }
 

@@ -40,9 +40,7 @@ void served_put(struct served *served, uint32_t token, uint64_t offset, const ui
 /* The server's answer, to a request that is still there; bytes were put. No lock held. */
 void served_answer(struct served *served, uint32_t token, bool good, uint64_t bytes);
 
-/* For a capsule that the manager with this id has made; NULL: there is none. It stays until its user is detached, or
- * served_leave says that it has none. */
+/* For a capsule that the manager with this id has made; NULL: there is none. It stays until disk_let_go. */
 struct disk *served_find(uint32_t manager, const char *name);
-void served_leave(struct disk *disk);
 
 #endif

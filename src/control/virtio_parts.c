@@ -39,14 +39,6 @@ static bool is_offered(const struct capsule_config *config, const struct device_
     return !wanted->for_capsules;
 }
 
-/* A manager's disk that was found is not used after all. */
-static void leave(const char *served, struct disk *disk)
-{
-    if (served != NULL && disk != NULL) {
-        served_leave(disk);
-    }
-}
-
 static enum dx_error make_disk(struct virtio_blk *blk, struct capsule *capsule, const struct device_config *wanted,
                                gpa_t base, struct irq_line irq, struct refusal *refusal)
 {
@@ -57,7 +49,9 @@ static enum dx_error make_disk(struct virtio_blk *blk, struct capsule *capsule, 
     struct range stretch = {0, 0};
     enum dx_error error = stretch_find(capsule->config.name, wanted, user.disk, &stretch, refusal);
     if (error != DX_OK) {
-        leave(served, user.disk);
+        if (user.disk != NULL) {
+            disk_let_go(user.disk);
+        }
         return error;
     }
     assert(user.disk != NULL);
@@ -70,7 +64,7 @@ static enum dx_error make_disk(struct virtio_blk *blk, struct capsule *capsule, 
     error = disk_attach(&blk->user, &other);
     if (error != DX_OK) {
         blk->user.disk = NULL;
-        leave(served, user.disk);
+        disk_let_go(user.disk);
         return refuse(refusal, error, "%s: %s: capsule %s uses some of these sectors of %s, and not both only read",
                       capsule->config.name, wanted->name, other->capsule->config.name, wanted->source);
     }
@@ -310,7 +304,6 @@ static void detach(struct virtio_device *device)
         struct virtio_blk *blk = CONTAINER_OF(device, struct virtio_blk, virtio);
         if (blk->user.disk != NULL) {
             disk_detach(&blk->user);
-            blk->user.disk = NULL; /* of a manager's it may not be there any more */
         }
     } else if (device->ops->id == VIRTIO_ID_NET) {
         struct virtio_net *net = CONTAINER_OF(device, struct virtio_net, virtio);
@@ -332,6 +325,17 @@ void virtio_parts_detach(struct virtio_parts *parts)
     }
 }
 
+/* Nobody can mean the device any more. */
+static void let_go(struct virtio_device *device)
+{
+    if (device->ops != NULL && device->ops->id == VIRTIO_ID_BLOCK) {
+        struct virtio_blk *blk = CONTAINER_OF(device, struct virtio_blk, virtio);
+        if (blk->user.disk != NULL) {
+            disk_let_go(blk->user.disk);
+        }
+    }
+}
+
 void virtio_parts_destroy(struct virtio_parts *parts)
 {
     virtio_parts_detach(parts); /* of a capsule that could not be made in whole */
@@ -339,6 +343,7 @@ void virtio_parts_destroy(struct virtio_parts *parts)
     for (unsigned slot = 0; slot < CAPSULE_DEVICES_MAX; slot++) {
         struct virtio_part *part = &parts->slots[slot];
         if (part->device != NULL) {
+            let_go(part->device);
             memory_free(part->device, part->size);
         }
         if (part->disk.size != 0) {

@@ -93,13 +93,21 @@ void disk_detach(struct disk_user *user)
     while (*link != NULL && *link != user) {
         link = &(*link)->next;
     }
-    if (*link == user) {
+    const bool was_attached = *link == user;
+    if (was_attached) {
         *link = user->next;
         disk->user_count--;
     }
     spinlock_release(&disk->lock);
-    if (disk->ops->left != NULL) {
+    if (was_attached && disk->ops->left != NULL) {
         disk->ops->left(disk);
+    }
+}
+
+void disk_let_go(struct disk *disk)
+{
+    if (disk->ops->let_go != NULL) {
+        disk->ops->let_go(disk);
     }
 }
 

@@ -75,8 +75,9 @@ struct disk_ops {
      * those that are late are answered as failed, the others sent again. False: it is of no use any more. What is in
      * flight then stays so: it doesn't even reset, and nobody knows what it may still do to memory. */
     bool (*watch)(struct disk *disk, uint64_t now);
-    /* A user has gone; no lock held. NULL, and the next: the disk is the machine's and stays. */
+    /* A user has been detached; no lock held. NULL, and the next two: the disk is the machine's and stays. */
     void (*left)(struct disk *disk);
+    void (*let_go)(struct disk *disk); /* disk_let_go */
     /* After each look; true: its memory has been given back. */
     bool (*gone)(struct disk *disk);
 };
@@ -135,8 +136,11 @@ const struct disk_partition *disk_partition(const struct disk *disk, const char 
 /* Makes it a user of its disk: disk, first, sectors, writes, done, room and capsule are set. DX_OVERLAP if it would
  * share sectors with another user and either writes: *other is then that one. */
 [[nodiscard]] enum dx_error disk_attach(struct disk_user *user, const struct disk_user **other);
-/* It is told of nothing any more. Nothing of it is in flight. */
+/* It is told of nothing any more. Nothing of it is in flight. Does nothing to one that isn't attached. */
 void disk_detach(struct disk_user *user);
+/* The disk was found for a user whose memory goes now, or that was not attached: one that isn't the machine's may end.
+ * For each user once, when no hart can mean the user any more. */
+void disk_let_go(struct disk *disk);
 
 /* Promises room for one request: it must be sent, or given back, before the user's device's lock is released. False: it
  * will be told of room. */

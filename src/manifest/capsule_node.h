@@ -17,9 +17,6 @@ struct printable printable(const char *name);
 /* Properties that dtc adds by itself to any node. */
 bool property_is_dtc_own(const char *name);
 
-/* Whether this is 1 to CAPSULE_NAME_MAX of a-z, 0-9 and -. */
-bool name_allowed(const char *name);
-
 /* Adds the device that a node inside the capsule's asks for to config->devices (device_node.c). */
 [[nodiscard]] enum dx_error device_node_read(const struct manifest *manifest, int node, struct capsule_config *config,
                                              struct refusal *refusal);

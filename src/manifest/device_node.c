@@ -203,6 +203,11 @@ static enum dx_error check_whole(struct reading *r, int node)
         r->property = "for-capsules";
         return property_wrong(r, DX_BAD_VALUE, "networks and disks of the machine can be for a manager's capsules");
     }
+    if (device->for_capsules &&
+        (device->has_address || device->isolated || device->rate.bytes != 0 || device->rate.operations != 0)) {
+        r->property = "for-capsules";
+        return property_wrong(r, DX_BAD_VALUE, "a mac-address, isolated or rate is said where the device is");
+    }
     if (device->type == DEVICE_NET && device->network == NULL) {
         r->property = "network";
         return property_wrong(r, DX_MISSING, "must be the name of one in /networks");

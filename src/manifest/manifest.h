@@ -44,4 +44,7 @@ bool manifest_next_network(const struct manifest *manifest, int *cursor, struct 
 bool manifest_next(const struct manifest *manifest, int *cursor, struct capsule_config *config, struct refusal *refusal,
                    enum dx_error *error);
 
+/* Whether this is 1 to CAPSULE_NAME_MAX of a-z, 0-9 and -; at most so many and a NUL are looked at. */
+bool name_allowed(const char *name);
+
 #endif

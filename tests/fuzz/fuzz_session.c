@@ -251,6 +251,7 @@ static void detach(void)
     assert(tokens == 0);
     if (user.disk != NULL) {
         disk_detach(&user);
+        disk_let_go(user.disk);
         user.disk = NULL;
     }
 }

@@ -7,6 +7,7 @@ import pytest
 
 from debian import BOOT_SECONDS, drive, free_port, login, switch_off
 from harness import Raw, isolated, manifest, usually
+from manager import PLACES
 
 PROGRAMS = {"fio --version": "fio-3", "iperf3 --version": "iperf 3", "stress-ng --version": "stress-ng, version",
             "cyclictest --help": "cyclictest V"}
@@ -46,9 +47,6 @@ def two_nodes(debian):
         yield debian.capsule(name, memory="384M", disk0={"type": "disk", "source": f"serial:{name}"},
                              disk1={"type": "disk", "source": "serial:data", "first_sector": first // SECTOR, "sectors": size // SECTOR},
                              net0={"type": "net", "network": "lan", "mac-address": Raw(f"[02 00 00 00 00 {n + 1:02x}]")})
-
-
-PLACES = {f"{isolation}-qemu{qemu}": (isolation, qemu) for isolation in ("pmp", "hyp") for qemu in ("7.2", "10")}
 
 
 @pytest.mark.parametrize("place", usually(PLACES.values(), [("hyp", "10")]), ids=PLACES)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import TIME_SCALE, isolated, manifest, pairwise, row_id, usually
+from harness import SLOWNESS, isolated, manifest, pairwise, row_id, usually
 from linux import powers_off
 from many import many
 from monitor import Monitor
@@ -19,7 +19,7 @@ CORNERS = {"pmp": isolated("pmp"), "hyp": isolated("hyp"), "rv32": isolated("pmp
 def nudges(setup, seconds):
     """At most so many traps keep a hart of QEMU 7.2 from losing timers in VS-mode, 20 a second: elsewhere none are needed."""
     loses = "h=on" in setup["cpu"] and setup.get("qemu", "7.2") == "7.2"
-    return 20 * (1.2 * seconds * TIME_SCALE + 2) if loses else 0
+    return 20 * (1.2 * seconds * SLOWNESS + 2) if loses else 0
 
 
 @pytest.mark.parametrize("seconds", SECONDS)

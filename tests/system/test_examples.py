@@ -88,6 +88,8 @@ def test_two_capsules_network(typed, debian_image):
 # Which isolation and QEMU; on one of them the tutorial is followed to the letter, `make run` as it stands.
 TUTORIAL = {"hyp-qemu7.2": "", "pmp-qemu10": "ISOLATION=pmp QEMU=10", "pmp-qemu7.2": "ISOLATION=pmp", "hyp-qemu10": "QEMU=10",
             "rv32-pmp-qemu7.2": "XLEN=32 ISOLATION=pmp", "rv32-hyp-qemu10": "XLEN=32 QEMU=10"}
+# Debian's packages are for 64 bits.
+WITH_DEBIAN = {place: words for place, words in TUTORIAL.items() if "XLEN" not in words}
 
 
 def steps(example):
@@ -124,8 +126,7 @@ def test_boot_capsule(typed, words):
     follow(machine, "boot-capsule")
 
 
-@pytest.mark.parametrize("words", harness.usually(["", "ISOLATION=pmp QEMU=10", "ISOLATION=pmp", "QEMU=10"], ["ISOLATION=pmp QEMU=10"]),
-                         ids=["hyp-qemu7.2", "pmp-qemu10", "pmp-qemu7.2", "hyp-qemu10"])
+@pytest.mark.parametrize("words", harness.usually(WITH_DEBIAN.values(), [WITH_DEBIAN["pmp-qemu10"]]), ids=WITH_DEBIAN)
 def test_boot_debian(typed, debian_image, words):
     """A boot capsule with systemd: the README, line by line."""
     build, run = commands("boot-debian")
@@ -155,8 +156,7 @@ def visits(port, seconds=180):
     raise AssertionError(f"in {seconds} s no number: {said!r}")
 
 
-@pytest.mark.parametrize("words", harness.usually(["", "ISOLATION=pmp QEMU=10", "ISOLATION=pmp", "QEMU=10"], [""]),
-                         ids=["hyp-qemu7.2", "pmp-qemu10", "pmp-qemu7.2", "hyp-qemu10"])
+@pytest.mark.parametrize("words", harness.usually(WITH_DEBIAN.values(), [WITH_DEBIAN["hyp-qemu7.2"]]), ids=WITH_DEBIAN)
 def test_appliance(typed, tmp_path, words):
     """Nobody logs in, and both services work; each is killed, and one panics: they come back, and nothing that was counted is
     lost."""

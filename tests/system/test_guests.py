@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from harness import ISOLATIONS, TIME_SCALE, Raw, capsule, isolated, known_faults, manifest
+from harness import ISOLATIONS, SLOWNESS, Raw, capsule, isolated, known_faults, manifest
 from test_broken_builds import Broken, build
 from test_variants import VARIANTS
 
@@ -251,7 +251,7 @@ def test_beside_witness(witnessed, share, way, pair):
         share[pair], _ = witnessed(pair, "crash", "way=hang harts=1")
     rounds, longest = witnessed(pair, "crash", f"way={way} harts=1 foreign={HYPERVISOR:#x}")
     assert rounds > share[pair] / 3, f"{rounds} rounds, beside a hanging guest it were {share[pair]}"
-    assert longest < 1000000 * TIME_SCALE, f"{longest} us without a turn"
+    assert longest < 1000000 * SLOWNESS, f"{longest} us without a turn"
 
 
 @pytest.mark.parametrize("pair", PAIRS)

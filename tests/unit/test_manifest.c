@@ -805,6 +805,39 @@ static void managers_have_control_ports(void **state)
     expect_refusal(&walk, DX_TOO_MANY, "capsule debian: manager: needs a device for its control ports");
 }
 
+/* A manager with a network for its capsules; more: what else is said there. */
+static struct walk with_grant(const struct property *more)
+{
+    const struct property own[] = {MEMORY_16M, KERNEL, FLAG("manager")};
+    const struct property grant[] = {TEXT("type", "net"), TEXT("network", "lan"), FLAG("for-capsules"),
+                                     more == NULL ? own[0] : *more};
+    root_begin();
+    capsules_begin();
+    must(fdt_begin_node(blob, "debian"));
+    put(own, ARRAY_LENGTH(own));
+    node("lan", grant, ARRAY_LENGTH(grant) - (more == NULL ? 1 : 0));
+    must(fdt_end_node(blob));
+    capsules_finish();
+    return opened();
+}
+
+/* What would have no effect there is refused: nobody shall believe that his capsules' ports are isolated. */
+static void managers_have_grants(void **state)
+{
+    static const struct property wrong[] = {FLAG("isolated"),
+                                            {"mac-address", (const uint8_t *)"\2\0\0\0\0\1", 6},
+                                            {"rate", (const uint8_t *)"\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0", 16}};
+    (void)state;
+    struct walk walk = with_grant(NULL);
+    expect_capsule(&walk, "debian");
+    assert_true(walk.config.devices[0].for_capsules);
+    assert_string_equal(walk.config.devices[0].network, "lan");
+    for (unsigned n = 0; n < ARRAY_LENGTH(wrong); n++) {
+        walk = with_grant(&wrong[n]);
+        expect_refusal(&walk, DX_BAD_VALUE, "lan: for-capsules: a mac-address, isolated or rate is said where");
+    }
+}
+
 static void devices_have_no_nodes_inside(void **state)
 {
     (void)state;
@@ -1138,6 +1171,7 @@ int main(void)
         cmocka_unit_test(bad_devices),
         cmocka_unit_test(many_devices),
         cmocka_unit_test(managers_have_control_ports),
+        cmocka_unit_test(managers_have_grants),
         cmocka_unit_test(devices_have_no_nodes_inside),
         cmocka_unit_test(the_root_is_checked_too),
         cmocka_unit_test(images_must_not_have_properties),

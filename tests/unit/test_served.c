@@ -74,6 +74,12 @@ static void attach(void)
     assert_int_equal(disk_attach(&user, &other), DX_OK);
 }
 
+static void detach(void)
+{
+    disk_detach(&user);
+    disk_let_go(user.disk);
+}
+
 static bool order(enum disk_operation operation, uint32_t token, uint64_t sector)
 {
     const struct range pieces[] = {{(uintptr_t)page[0], 512}, {(uintptr_t)page[1], 1024}};
@@ -95,16 +101,20 @@ static bool order(enum disk_operation operation, uint32_t token, uint64_t sector
     return true;
 }
 
-/* The next request, after an answer to this token. */
-static struct dx_control_disk_reply next_order(uint32_t token, uint32_t error, const uint8_t *data, uint32_t bytes)
+static void send_disk(struct dx_control_disk message)
 {
-    const struct dx_control_disk message = {.token = token, .error = error, .bytes = bytes};
     const struct dx_control_header head = {.length = sizeof(head) + sizeof(message), .kind = DX_CONTROL_DISK};
-    struct dx_control_disk_reply request;
     uint8_t all[sizeof(head) + sizeof(message)];
     memcpy(all, &head, sizeof(head));
     memcpy(all + sizeof(head), &message, sizeof(message));
     assert_int_equal(session_take(&session, all, sizeof(all)), sizeof(all));
+}
+
+/* The next request, after an answer to this token. */
+static struct dx_control_disk_reply next_order(uint32_t token, uint32_t error, const uint8_t *data, uint32_t bytes)
+{
+    struct dx_control_disk_reply request;
+    send_disk((struct dx_control_disk){.token = token, .error = error, .bytes = bytes});
     for (uint32_t n = 0; n < bytes; n += 100) { /* in pieces */
         const uint32_t part = MIN(bytes - n, 100U);
         assert_int_equal(session_take(&session, data + n, part), part);
@@ -183,7 +193,7 @@ static void test_read_and_write(void **state)
     assert_int_equal(request.bytes, 8 * DISK_SECTOR);
     (void)next_order(request.token, 0, NULL, 0);
     assert_int_equal(answers.count, 4);
-    disk_detach(&user);
+    detach();
     assert_int_equal(next_order(DX_CONTROL_DISK_NONE, 0, NULL, 0).operation, DX_CONTROL_DISK_UNUSED);
     assert_int_equal(next_order(DX_CONTROL_DISK_NONE, 0, NULL, 0).operation, DX_CONTROL_DISK_NOTHING);
     ends();
@@ -221,7 +231,7 @@ static void test_wrong_answers(void **state)
     request = next_order(DX_CONTROL_DISK_NONE, 0, NULL, 0);
     (void)next_order(request.token, 0, data, 100);
     assert_int_equal(answers.answer, DISK_FAILED);
-    disk_detach(&user);
+    detach();
     ends();
 }
 
@@ -248,7 +258,7 @@ static void test_refusals(void **state)
     assert_null(served_find(core.capsules[0].id, "dat"));
     struct disk *found = served_find(core.capsules[0].id, "data");
     assert_true(found->limits.read_only);
-    served_leave(found);
+    disk_let_go(found);
     assert_int_equal(ask(DX_CONTROL_DISK, &large, sizeof(large)), DX_BAD_VALUE);
     assert_true(says("close the port"));
     ends();
@@ -273,6 +283,7 @@ static void test_server_goes(void **state)
     session_open(&session, true);
     assert_int_equal(say_hello(), DX_OK);
     assert_int_equal(serve("data", SECTORS + 8, 0), DX_WRONG_STATE);
+    core.capsules[0].config.quota.pages = atomic_load(&core.capsules[0].used.pages); /* it costs nothing more */
     assert_int_equal(serve("data", SECTORS, 0), DX_OK);
     assert_true(order(DISK_READ, 2, 9));
     assert_int_equal(next_order(DX_CONTROL_DISK_NONE, 0, NULL, 0).sector, 9);
@@ -285,7 +296,7 @@ static void test_server_goes(void **state)
     assert_int_equal(request.sector, 9);
     (void)next_order(request.token, 1, NULL, 0);
     assert_int_equal(answers.count, 3);
-    disk_detach(&user);
+    detach();
     ends();
 }
 
@@ -298,7 +309,7 @@ static void test_user_goes_last(void **state)
     session_open(&session, false);
     pass_seconds(2);
     assert_true(memory_free_bytes() < memory_total_bytes());
-    disk_detach(&user);
+    detach();
     pass_seconds(2);
     assert_int_equal(memory_free_bytes(), memory_total_bytes());
 }
@@ -326,16 +337,11 @@ static void test_server_stands_still(void **state)
 
     assert_true(order(DISK_WRITE, 1, 0));
     memset(page, 0x77, sizeof(page));
-    const struct dx_control_disk message = {.token = DX_CONTROL_DISK_NONE};
-    const struct dx_control_header head = {.length = sizeof(head) + sizeof(message), .kind = DX_CONTROL_DISK};
-    uint8_t all[sizeof(head) + sizeof(message)];
-    memcpy(all, &head, sizeof(head));
-    memcpy(all + sizeof(head), &message, sizeof(message));
-    assert_int_equal(session_take(&session, all, sizeof(all)), sizeof(all));
+    send_disk((struct dx_control_disk){.token = DX_CONTROL_DISK_NONE});
     works();
     size_t length = session_give(&session, reply, 500); /* the beginning; then the capsule is killed */
     length += session_give(&session, reply + length, 500 - length);
-    atomic_fetch_add(&core.capsules[1].state, CAPSULE_COMMITTING - CAPSULE_LOADED); /* beside its pins */
+    atomic_fetch_add(&core.capsules[1].state, CAPSULE_STOPPING - CAPSULE_LOADED); /* beside its pins */
     pass_seconds(2);
     assert_int_equal(answers.count, 2);
     for (size_t got; (got = session_give(&session, reply + length, sizeof(reply) - length)) != 0;) {
@@ -345,8 +351,8 @@ static void test_server_stands_still(void **state)
     assert_int_equal(data_of()[0], 0x77);
     assert_int_equal(data_of()[1535], 0);
     assert_int_equal(trailer(1536), 0);
-    atomic_fetch_sub(&core.capsules[1].state, CAPSULE_COMMITTING - CAPSULE_LOADED);
-    disk_detach(&user);
+    atomic_fetch_sub(&core.capsules[1].state, CAPSULE_STOPPING - CAPSULE_LOADED);
+    detach();
     ends();
 }
 
@@ -354,27 +360,22 @@ static void test_server_stands_still(void **state)
 static void test_waiting(void **state)
 {
     (void)state;
-    const struct dx_control_disk message = {.token = DX_CONTROL_DISK_NONE, .how = DX_CONTROL_WAIT};
-    const struct dx_control_header head = {.length = sizeof(head) + sizeof(message), .kind = DX_CONTROL_DISK};
     struct dx_control_disk_reply request;
-    uint8_t all[sizeof(head) + sizeof(message)];
-    memcpy(all, &head, sizeof(head));
-    memcpy(all + sizeof(head), &message, sizeof(message));
     assert_int_equal(serve("data", SECTORS, 0), DX_OK);
     attach();
-    assert_int_equal(session_take(&session, all, sizeof(all)), sizeof(all));
+    send_disk((struct dx_control_disk){.token = DX_CONTROL_DISK_NONE, .how = DX_CONTROL_WAIT});
     pass_seconds(1);
     assert_int_equal(fetch(sizeof(reply)), 0);
     assert_true(order(DISK_FLUSH, 0, 0));
     works();
     works();
     works();
-    assert_int_equal(fetch(sizeof(reply)), sizeof(head) + sizeof(request));
+    assert_int_equal(fetch(sizeof(reply)), sizeof(struct dx_control_header) + sizeof(request));
     memcpy(&request, behind(), sizeof(request));
     assert_int_equal(request.operation, DX_CONTROL_DISK_FLUSH);
     (void)next_order(request.token, 0, NULL, 0);
     assert_int_equal(answers.answer, DISK_DONE);
-    disk_detach(&user);
+    detach();
     ends();
 }
 
@@ -396,7 +397,7 @@ static void test_full(void **state)
     }
     assert_int_equal(answers.rooms, 1);
     atomic_fetch_sub(&core.capsules[1].state, CAPSULE_RUNNING - CAPSULE_LOADED);
-    disk_detach(&user);
+    detach();
     ends();
 }
 

@@ -342,7 +342,7 @@ static void put_devices(void *tree, const char *type, const char *property, cons
 }
 
 /* Files get a server each; disks are then found by its name. */
-static void serve_files(struct plan *plan)
+static void serve_files(const struct link *link, struct plan *plan)
 {
     for (unsigned n = 0; n < plan->disk_count; n++) {
         char name[DX_CONTROL_NAME + sizeof("-disk0")];
@@ -353,7 +353,7 @@ static void serve_files(struct plan *plan)
         if (snprintf(name, sizeof(name), "%s-disk%u", plan->name, n) >= DX_CONTROL_NAME) {
             die(EXIT_USAGE, "run: %s: its disks are named after it, so it can't be so long", plan->name);
         }
-        plan->servers[n] = serve_in_background(name, plan->disks[n]);
+        plan->servers[n] = serve_in_background(link, name, plan->disks[n]);
         snprintf(source, sizeof(source), "served:%s", name);
         plan->disks[n] = strdup(source);
     }
@@ -412,7 +412,7 @@ int run_verb(struct link *link, char **arguments)
     serving = &plan;
     serving_process = getpid();
     atexit(end_servers);
-    serve_files(&plan);
+    serve_files(link, &plan);
     struct file tree = make_tree(&plan);
     const uint32_t id = send_and_start(link, &tree, capsule_node(&tree, plan.name));
     free(tree.bytes);

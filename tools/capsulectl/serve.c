@@ -232,7 +232,7 @@ static _Noreturn void be_server(struct disk *disk, int ready)
     exit(0);
 }
 
-pid_t serve_in_background(const char *name, const char *file)
+pid_t serve_in_background(const struct link *link, const char *name, const char *file)
 {
     struct disk disk = {.name = name, .ends_unused = true};
     char *path = strdup(file + strlen("file:"));
@@ -247,6 +247,7 @@ pid_t serve_in_background(const char *name, const char *file)
     const pid_t child = fork();
     if (child == 0) {
         close(ready[0]);
+        close(link->file); /* else the port would be in use for as long as this process */
         be_server(&disk, ready[1]);
     }
     close(ready[1]);
