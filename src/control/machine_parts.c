@@ -212,6 +212,7 @@ void machine_parts_silence(struct capsule *capsule)
 {
     capsule->parts->tree.buffer = NULL; /* it may have been stopped while it was being started */
     virtio_parts_silence(&capsule->parts->virtio);
+    uart16550_silence(&capsule->parts->uart);
     goldfish_rtc_silence(&capsule->parts->rtc);
     if (capsule->config.watchdog) {
         sunxi_wdt_silence(&capsule->parts->watchdog);
@@ -238,6 +239,7 @@ void machine_parts_resume(struct capsule *capsule)
 void machine_parts_destroy(struct capsule *capsule)
 {
     if (capsule->parts != NULL) {
+        timer_cancel(&capsule->parts->uart.rest);
         timer_cancel(&capsule->parts->alarm);
         timer_cancel(&capsule->parts->patience);
         virtio_parts_destroy(&capsule->parts->virtio);

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "core/hart.h"
 #include "device/tree_node.h"
 
 enum { IER_RDI = 1 << 0, IER_THRI = 1 << 1, IER_RLSI = 1 << 2, IER_MSI = 1 << 3, IER_MASK = 0x0f };
@@ -24,6 +25,7 @@ enum { MCR_DTR = 1 << 0, MCR_RTS = 1 << 1, MCR_OUT1 = 1 << 2, MCR_OUT2 = 1 << 3,
 enum { LSR_DR = 1 << 0, LSR_OE = 1 << 1, LSR_BI = 1 << 4, LSR_THRE = 1 << 5, LSR_TEMT = 1 << 6 };
 enum { MSR_CTS = 1 << 4, MSR_DSR = 1 << 5, MSR_RI = 1 << 6, MSR_DCD = 1 << 7, MSR_DELTA_SHIFT = 4 };
 enum { DIVISOR_AT_RESET = 24 }; /* 9600 baud */
+enum { BURST = 8 * UART16550_FIFO_SIZE, REST_SHARE = 8, RESTS_PER_SECOND = 200 };
 
 static struct uart16550 *uart_of(struct device *device)
 {
@@ -106,13 +108,18 @@ static void update_line(struct uart16550 *uart)
     }
 }
 
+static void emptied(struct uart16550 *uart)
+{
+    uart->thre_interrupt = !uart->resting;
+}
+
 /* Moves what waits to the port. A port that refused calls uart16550_notify when it has room again. */
 static void send_waiting(struct uart16550 *uart)
 {
     while (uart->sending.count > 0 && console_port_put(uart->port, uart->sending.bytes[uart->sending.first])) {
         fifo_drop_first(&uart->sending);
         if (uart->sending.count == 0) {
-            uart->thre_interrupt = true;
+            emptied(uart);
         }
     }
 }
@@ -127,6 +134,55 @@ void uart16550_notify(void *receiver)
     spinlock_release(&uart->device.lock);
 }
 
+static void end_rest(struct uart16550 *uart)
+{
+    if (uart->resting) {
+        uart->resting = false;
+        uart->burst = 0;
+        uart->thre_interrupt = uart->sending.count == 0;
+    }
+}
+
+static void rest_is_over(struct timer *timer)
+{
+    struct uart16550 *uart = CONTAINER_OF(timer, struct uart16550, rest);
+
+    spinlock_take(&uart->device.lock);
+    end_rest(uart);
+    update_line(uart);
+    spinlock_release(&uart->device.lock);
+}
+
+void uart16550_silence(struct uart16550 *uart)
+{
+    spinlock_take(&uart->device.lock);
+    timer_cancel(&uart->rest);
+    spinlock_release(&uart->device.lock);
+}
+
+/* A byte more is sent. A real line takes its time for each; with one that doesn't, a driver's interrupt handler that
+ * goes on as long as the interrupt comes back never returns, while somebody else fills its buffer: no timer of that
+ * vCPU is served, and Linux says that its processor is locked up. So after a burst the interrupt waits for a part of
+ * the time that the burst took, whatever the machine's speed. LSR and drivers that poll it are as ever. */
+static void send_burst(struct uart16550 *uart)
+{
+    const uint64_t now = uart->burst == 0 || uart->burst == BURST - 1 ? clock_now() : 0;
+
+    if (uart->burst++ == 0) {
+        uart->burst_from = now;
+    } else if (uart->burst == BURST) {
+        uart->burst = 0;
+        if ((uart->ier & IER_THRI) != 0) {
+            const uint64_t share = (now - uart->burst_from) / REST_SHARE;
+            uart->resting = true;
+            timer_cancel(&uart->rest);
+            uart->rest.fire = rest_is_over;
+            timer_arm(&hart_this()->timers, &uart->rest,
+                      now + MAX(MIN(share, clock_hz / RESTS_PER_SECOND), clock_rest()));
+        }
+    }
+}
+
 /* Nothing that is looped back may reach the console. */
 static void transmit(struct uart16550 *uart, uint8_t byte)
 {
@@ -134,6 +190,7 @@ static void transmit(struct uart16550 *uart, uint8_t byte)
     if (!in_loopback(uart)) {
         /* A guest that writes although THRE says no loses the byte, as on the chip. */
         fifo_put(&uart->sending, byte, fifo_depth(uart));
+        send_burst(uart);
         send_waiting(uart);
         return;
     }
@@ -170,6 +227,7 @@ static void clear_receiver(struct uart16550 *uart)
 
 static void clear_transmitter(struct uart16550 *uart)
 {
+    end_rest(uart);
     if (uart->sending.count > 0) {
         uart->sending.count = 0;
         uart->thre_interrupt = true;
@@ -227,7 +285,7 @@ static void ier_write(struct device *device, uint32_t index, uint64_t value)
     uart->ier = (uint8_t)(value & IER_MASK);
     if ((changed & IER_THRI) != 0) {
         /* Enabling it again asks again: drivers start sending that way. */
-        uart->thre_interrupt = uart->sending.count == 0;
+        uart->thre_interrupt = uart->sending.count == 0 && !uart->resting;
     }
     update_line(uart);
 }
@@ -364,6 +422,8 @@ static void uart_reset(struct device *device)
     uart->divisor_high = 0;
     uart->msr_deltas = 0;
     uart->fifo_enabled = false;
+    uart->resting = false;
+    uart->burst = 0;
     uart->thre_interrupt = true;
     uart->overrun = false;
     update_line(uart);

@@ -10,8 +10,10 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "core/hart.h"
 #include "described.h"
 #include "device/uart16550.h"
+#include "fake_arch.h"
 #include "support.h"
 
 #define BASE UINT64_C(0x10000000)
@@ -42,6 +44,7 @@ static int setup(void **state)
     level = false;
     console_port_init(&port, "test");
     console_port_show(&port, true);
+    timer_cancel(&uart.rest);
     memset(&uart, 0xa5, sizeof(uart));
     uart16550_init(&uart, (gpa_t){BASE}, &port, (struct irq_line){on_line, &level, 10});
     line_calls = 0;
@@ -218,6 +221,115 @@ static void test_transmitter_interrupt(void **state)
     assert_true(level);
     set(IER, 0);
     assert_false(level);
+}
+
+static void pass(uint64_t ticks)
+{
+    fake_arch.time += ticks;
+    (void)timer_heap_run(&hart_this()->timers, fake_arch.time);
+}
+
+/* Sends so many bytes, each taking so many ticks. */
+static void send_slowly(unsigned count, uint64_t ticks)
+{
+    for (unsigned n = 0; n < count; n++) {
+        pass(ticks);
+        set(DATA, '.');
+    }
+    (void)output();
+}
+
+/* Else a handler that goes on while the interrupt comes back would never return. */
+static void test_rests_behind_a_burst(void **state)
+{
+    (void)state;
+    clock_hz = 1000000;
+    set(FCR, 1);
+    set(IER, THRI);
+    for (unsigned round = 0; round < 3; round++) {
+        send_slowly(127, 10);
+        assert_true(level);
+        send_slowly(1, 10);
+        assert_false(level);
+        assert_int_equal(get(IIR), 0xc1);
+        assert_int_equal(get(LSR) & EMPTY, EMPTY); /* who polls is not held up */
+        pass(157);
+        send_slowly(1, 0); /* who has polled may send */
+        assert_false(level);
+        set(IER, 0);
+        set(IER, THRI); /* and nobody gets around it */
+        assert_false(level);
+        pass(2); /* 127 times 10 ticks, an eighth of that */
+        assert_true(level);
+        assert_int_equal(get(IIR), 0xc2);
+        assert_null(hart_this()->timers.root);
+    }
+    clock_hz = 0;
+}
+
+static void test_rest_has_bounds(void **state)
+{
+    (void)state;
+    clock_hz = 1000000;
+    set(IER, THRI);
+    send_slowly(128, 100000);
+    assert_false(level);
+    pass(5000);
+    assert_true(level);
+    send_slowly(128, 0);
+    pass(50);
+    assert_false(level);
+    pass(1);
+    assert_true(level);
+    clock_hz = 0;
+}
+
+/* What has not been told yet when the transmitter is cleared or the UART reset is told, or is no more; and who polls
+ * never rests. */
+static void test_rest_ends(void **state)
+{
+    (void)state;
+    clock_hz = 1000000;
+    send_slowly(1024, 10);
+    assert_null(hart_this()->timers.root);
+    set(FCR, 1);
+    set(IER, THRI);
+    send_slowly(128, 10);
+    assert_false(level);
+    set(FCR, 5);
+    assert_true(level);
+    send_slowly(128, 10);
+    assert_false(level);
+    uart16550_silence(&uart);
+    assert_null(hart_this()->timers.root);
+    pass(10000);
+    assert_false(level);
+    uart.device.class->reset(&uart.device);
+    set(IER, THRI);
+    assert_true(level);
+    send_slowly(127, 10);
+    assert_true(level);
+    clock_hz = 0;
+}
+
+/* Emptied by the port only when the rest is over: then it is told, not before. */
+static void test_rest_with_a_full_port(void **state)
+{
+    (void)state;
+    clock_hz = 1000000;
+    set(FCR, 1);
+    set(IER, THRI);
+    send_slowly(120, 10);
+    fill_port();
+    for (unsigned n = 0; n < 8; n++) {
+        set(DATA, '.');
+    }
+    pass(5000);
+    assert_false(level);
+    (void)output();
+    console_port_notify(&port);
+    assert_true(level);
+    clock_hz = 0;
 }
 
 static void test_back_pressure(void **state)
@@ -568,7 +680,8 @@ static void check_always(unsigned step)
         fail_msg("step %u: line is %d", step, level);
     }
     assert_true(uart.sending.count <= 16 && uart.looped.count <= 16);
-    assert_false(uart.thre_interrupt && uart.sending.count > 0);
+    assert_false(uart.thre_interrupt && (uart.sending.count > 0 || uart.resting));
+    assert_true(!uart.resting || timer_is_armed(&uart.rest));
 }
 
 /* Writes only where THRE says yes must come out, all of them, in order, whatever happens around them. */
@@ -622,6 +735,7 @@ static void test_random_accesses(void **state)
             }
             break;
         }
+        pass(dice >> 60);
         check_always(step);
     }
     assert_true(came > 1000 && sent - came <= CONSOLE_OUTPUT_SIZE + 16);
@@ -671,6 +785,10 @@ int main(void)
         cmocka_unit_test_setup(test_other_widths_and_offsets, setup),
         cmocka_unit_test_setup(test_send, setup),
         cmocka_unit_test_setup(test_transmitter_interrupt, setup),
+        cmocka_unit_test_setup(test_rests_behind_a_burst, setup),
+        cmocka_unit_test_setup(test_rest_has_bounds, setup),
+        cmocka_unit_test_setup(test_rest_ends, setup),
+        cmocka_unit_test_setup(test_rest_with_a_full_port, setup),
         cmocka_unit_test_setup(test_back_pressure, setup),
         cmocka_unit_test_setup(test_back_pressure_keeps_order, setup),
         cmocka_unit_test_setup(test_without_fifo_one_byte_waits, setup),
