@@ -161,7 +161,7 @@ struct dx_control_read {
 #define DX_CONTROL_NEWEST (~UINT64_C(0))
 enum dx_control_read_how {
     DX_CONTROL_WAIT = 1,  /* while there is nothing and the capsule runs: until there is, or the client sends more */
-    DX_CONTROL_WATCH = 2, /* what comes next is kept for a second: the guest waits rather than that it is lost */
+    DX_CONTROL_WATCH = 2, /* what comes next is kept for five seconds: the guest waits rather than that it is lost */
 };
 /* Behind it the bytes, at most as many as fit; the next to ask for begin at first plus their number. */
 struct dx_control_read_reply {

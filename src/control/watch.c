@@ -16,7 +16,8 @@
 enum {
     GATHER_HZ = 1000,  /* output waits so long for more, a part of a second, before a client is told */
     LOG_HZ = 10,       /* how often somebody who waits for it looks at the log */
-    WATCH_SECONDS = 1, /* how long a guest waits for a client that watches and doesn't read */
+    WATCH_SECONDS = 5, /* how long a guest waits for a client that watches and doesn't read; some KiB take seconds
+                        * to reach a slow terminal */
 };
 
 static_assert(sizeof(struct dx_control_info_reply) == 288 + 88 + DX_CONTROL_CAUSES_MAX * 24, "no padding");
