@@ -284,8 +284,9 @@ static void ier_write(struct device *device, uint32_t index, uint64_t value)
     changed = (uint8_t)(uart->ier ^ (value & IER_MASK));
     uart->ier = (uint8_t)(value & IER_MASK);
     if ((changed & IER_THRI) != 0) {
-        /* Enabling it again asks again: drivers start sending that way. */
+        /* Enabling it again asks again: drivers start sending that way. Disabling it says that all is sent. */
         uart->thre_interrupt = uart->sending.count == 0 && !uart->resting;
+        uart->burst = 0;
     }
     update_line(uart);
 }

@@ -76,7 +76,7 @@ def test_two_capsules_network(typed, debian_image):
     """One is reached from here by the README's command, and reaches the other one."""
     _, run, ssh = commands("two-capsules-network")
     port = str(free_port())
-    machine = typed(run.replace("2222", port) + ' APPEND="loglevel=info color=off"')
+    machine = typed(run.replace("2222", port) + ' ISOLATION=pmp APPEND="loglevel=info color=off"')  # two Debians in hyp: test_debian
     for name in ("one", "two"):
         machine.expect_of(name, "debian login: ", BOOT_SECONDS)
     ssh = ssh.replace("2222", port) + " -o BatchMode=yes"

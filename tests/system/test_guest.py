@@ -13,8 +13,7 @@ def guest(linux, request):
 
 
 @pytest.mark.parametrize("isolation,place,qemu", torture_rows(
-    ("pmp", "shared", "7.2"), ("hyp", "alone", "7.2"), ("hyp", "shared", "10"), ("hyp", "single", "7.2"),
-    ("pmp-on-h", "shared", "10")))
+    ("pmp", "shared", "7.2"), ("hyp", "alone", "7.2"), ("hyp", "shared", "10"), ("hyp", "single", "7.2")))
 def test_torture(linux, isolation, place, qemu):
     smp, vcpus = PLACES[place]
     survives_torture(linux("rv64", isolation=isolation, qemu=qemu), vcpus, smp=smp)

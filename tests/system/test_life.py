@@ -342,7 +342,7 @@ def test_cycles(start, setup, destroy, cycles):
     assert "[!]" not in machine.console
 
 
-LINUX_CYCLES = [pytest.param(12, 30, id="12"), pytest.param(1000, 2400, id="1000", marks=pytest.mark.exhaustive)]
+LINUX_CYCLES = [pytest.param(8, 20, id="8"), pytest.param(1000, 2400, id="1000", marks=pytest.mark.exhaustive)]
 
 
 @pytest.mark.parametrize("cycles, seconds", LINUX_CYCLES)

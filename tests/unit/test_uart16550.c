@@ -284,6 +284,21 @@ static void test_rest_has_bounds(void **state)
     clock_hz = 0;
 }
 
+/* A driver that has nothing more to send takes the interrupt back: its next words come without delay. */
+static void test_no_rest_between_words(void **state)
+{
+    (void)state;
+    clock_hz = 1000000;
+    for (unsigned n = 0; n < 10; n++) {
+        set(IER, THRI);
+        send_slowly(100, 10);
+        assert_true(level);
+        set(IER, 0);
+    }
+    assert_null(hart_this()->timers.root);
+    clock_hz = 0;
+}
+
 /* What has not been told yet when the transmitter is cleared or the UART reset is told, or is no more; and who polls
  * never rests. */
 static void test_rest_ends(void **state)
@@ -787,6 +802,7 @@ int main(void)
         cmocka_unit_test_setup(test_transmitter_interrupt, setup),
         cmocka_unit_test_setup(test_rests_behind_a_burst, setup),
         cmocka_unit_test_setup(test_rest_has_bounds, setup),
+        cmocka_unit_test_setup(test_no_rest_between_words, setup),
         cmocka_unit_test_setup(test_rest_ends, setup),
         cmocka_unit_test_setup(test_rest_with_a_full_port, setup),
         cmocka_unit_test_setup(test_back_pressure, setup),
