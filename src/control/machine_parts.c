@@ -239,7 +239,7 @@ void machine_parts_resume(struct capsule *capsule)
 void machine_parts_destroy(struct capsule *capsule)
 {
     if (capsule->parts != NULL) {
-        timer_cancel(&capsule->parts->uart.rest);
+        uart16550_silence(&capsule->parts->uart);
         timer_cancel(&capsule->parts->alarm);
         timer_cancel(&capsule->parts->patience);
         virtio_parts_destroy(&capsule->parts->virtio);

@@ -108,9 +108,10 @@ static void update_line(struct uart16550 *uart)
     }
 }
 
-static void emptied(struct uart16550 *uart)
+/* Asks for the interrupt if there is something to tell. */
+static void tell_empty(struct uart16550 *uart)
 {
-    uart->thre_interrupt = !uart->resting;
+    uart->thre_interrupt = uart->sending.count == 0 && !uart->resting;
 }
 
 /* Moves what waits to the port. A port that refused calls uart16550_notify when it has room again. */
@@ -118,9 +119,7 @@ static void send_waiting(struct uart16550 *uart)
 {
     while (uart->sending.count > 0 && console_port_put(uart->port, uart->sending.bytes[uart->sending.first])) {
         fifo_drop_first(&uart->sending);
-        if (uart->sending.count == 0) {
-            emptied(uart);
-        }
+        tell_empty(uart);
     }
 }
 
@@ -139,7 +138,7 @@ static void end_rest(struct uart16550 *uart)
     if (uart->resting) {
         uart->resting = false;
         uart->burst = 0;
-        uart->thre_interrupt = uart->sending.count == 0;
+        tell_empty(uart);
     }
 }
 
@@ -151,6 +150,17 @@ static void rest_is_over(struct timer *timer)
     end_rest(uart);
     update_line(uart);
     spinlock_release(&uart->device.lock);
+}
+
+static void begin_rest(struct uart16550 *uart)
+{
+    const uint64_t now = clock_now();
+    const uint64_t share = (now - uart->burst_from) / REST_SHARE;
+
+    uart->resting = true;
+    timer_cancel(&uart->rest);
+    uart->rest.fire = rest_is_over;
+    timer_arm(&hart_this()->timers, &uart->rest, now + MAX(MIN(share, clock_hz / RESTS_PER_SECOND), clock_rest()));
 }
 
 void uart16550_silence(struct uart16550 *uart)
@@ -166,19 +176,14 @@ void uart16550_silence(struct uart16550 *uart)
  * the time that the burst took, whatever the machine's speed. LSR and drivers that poll it are as ever. */
 static void send_burst(struct uart16550 *uart)
 {
-    const uint64_t now = uart->burst == 0 || uart->burst == BURST - 1 ? clock_now() : 0;
-
-    if (uart->burst++ == 0) {
-        uart->burst_from = now;
-    } else if (uart->burst == BURST) {
+    if (uart->burst == 0) {
+        uart->burst_from = clock_now();
+    }
+    uart->burst++;
+    if (uart->burst == BURST) {
         uart->burst = 0;
         if ((uart->ier & IER_THRI) != 0) {
-            const uint64_t share = (now - uart->burst_from) / REST_SHARE;
-            uart->resting = true;
-            timer_cancel(&uart->rest);
-            uart->rest.fire = rest_is_over;
-            timer_arm(&hart_this()->timers, &uart->rest,
-                      now + MAX(MIN(share, clock_hz / RESTS_PER_SECOND), clock_rest()));
+            begin_rest(uart);
         }
     }
 }
@@ -197,7 +202,7 @@ static void transmit(struct uart16550 *uart, uint8_t byte)
     if (!fifo_put(&uart->looped, byte, fifo_depth(uart))) {
         uart->overrun = true;
     }
-    uart->thre_interrupt = uart->sending.count == 0;
+    tell_empty(uart);
 }
 
 static uint8_t receive(struct uart16550 *uart)
@@ -230,7 +235,7 @@ static void clear_transmitter(struct uart16550 *uart)
     end_rest(uart);
     if (uart->sending.count > 0) {
         uart->sending.count = 0;
-        uart->thre_interrupt = true;
+        tell_empty(uart);
     }
 }
 
@@ -285,7 +290,7 @@ static void ier_write(struct device *device, uint32_t index, uint64_t value)
     uart->ier = (uint8_t)(value & IER_MASK);
     if ((changed & IER_THRI) != 0) {
         /* Enabling it again asks again: drivers start sending that way. Disabling it says that all is sent. */
-        uart->thre_interrupt = uart->sending.count == 0 && !uart->resting;
+        tell_empty(uart);
         uart->burst = 0;
     }
     update_line(uart);

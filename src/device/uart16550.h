@@ -34,7 +34,7 @@ struct uart16550 {
     uint8_t msr_deltas; /* modem lines that changed since MSR was read */
     bool fifo_enabled;
     bool thre_interrupt; /* the transmitter has emptied since IIR last said so */
-    bool resting;        /* it has emptied, but says so only when rest is over */
+    bool resting;        /* until the timer fires it does not tell that it is empty */
     uint8_t burst;       /* bytes sent since the last rest, from this time on: */
     uint64_t burst_from;
     struct timer rest;
